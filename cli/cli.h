@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the commands share: how they report, exit and parse.
+ */
+#ifndef BERTH_CLI_CLI_H
+#define BERTH_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+enum exit_status {
+  EXIT_YES = 0,      /* done, or the answer is yes */
+  EXIT_NO = 1,       /* the answer is no */
+  EXIT_TROUBLE = 2,  /* wrong usage, or a failure */
+  EXIT_RUN_TROUBLE = 125,
+  EXIT_CANNOT_EXECUTE = 126,
+  EXIT_NOT_FOUND = 127,
+};
+
+/* A verb of berth. `main` gets the arguments from the verb on, as main() would. */
+struct command {
+  const char *name;
+  int (*main)(int argc, char **argv);
+  const char *summary;
+  const char *usage; /* all of what -h prints */
+};
+
+extern const struct command env_command, log_command, run_command, stats_command;
+
+/* "berth: WHERE: WHAT" on stderr. */
+__attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);
+
+/* The options that every command has. */
+#define COMMON_OPTIONS {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}
+#define COMMON_SHORT "hV"
+
+/* getopt_long(), with what it finds wrong told to the user, the nearest known option named,
+ * and -h and -V done. Returns the option, -1 at the end, or OPTION_EXIT with the status to
+ * exit with in `*status`: 0, or `trouble`. */
+#define OPTION_EXIT 0x10000
+int next_option(const struct command *command, int argc, char **argv, const char *short_options,
+                const struct option *long_options, int trouble, int *status);
+
+/* The one of `count` words that is nearest to `word` (Levenshtein), or NULL where none is
+ * near enough to be meant. `get` gives the i-th. */
+const char *nearest(const char *word, const char *(*get)(int i, const void *), int count,
+                    const void *context);
+
+/* Parses a whole decimal number in [low, high]. */
+bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned long *value);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A walk along a recording's ring, live or to the end: each event once, in the recording's
+ * order, and what could not be had counted.
+ */
+#ifndef BERTH_CLI_FOLLOW_H
+#define BERTH_CLI_FOLLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record/read.h"
+
+/* What a reader keeps of a row. */
+struct known_process {
+  bool known;
+  char name[256];
+  uint64_t net_namespace;
+};
+
+struct follower {
+  struct record_reader reader;
+  struct known_process *processes; /* reader.processes.count of them */
+  uint64_t next;                   /* the event to read next */
+  uint64_t hole_since;             /* CLOCK_MONOTONIC when `next` was first found unfinished */
+  uint64_t overwritten, torn, lost; /* events that the walk passed by */
+};
+
+/* `reader` becomes the follower's own. Begins with the oldest event that there is. Returns
+ * false without memory. */
+bool follow_begin(struct follower *f, struct record_reader *reader);
+void follow_end(struct follower *f);
+
+/* One event, and the row of the process that wrote it. */
+typedef void follow_event(const struct record_event *e, const struct known_process *process,
+                          void *context);
+
+/* Calls `each` for the events that have come since. One that is being written is waited for:
+ * the next call goes on there; but with `last`, or after RECORD_PATIENCE_MS, it is counted as
+ * torn or lost and passed by. Returns whether there was anything. */
+bool follow_read(struct follower *f, bool last, follow_event *each, void *context);
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "cli/follow.h"
+#include "cli/print.h"
+#include "cli/recordings.h"
+
+static const char usage[] =
+    "Usage: berth log [OPTIONS] [RECORDING|DIRECTORY...]\n"
+    "Prints the events of recordings; without an operand, of those in the default directory.\n\n"
+    "  -f, --follow              go on as events come, until interrupted\n"
+    "  -n, --lines N             only the last N events\n"
+    "      --json                JSON Lines\n"
+    "  -Z, --failed-only         only calls that failed\n"
+    "  -4, --ipv4                only IPv4, v4-mapped too\n"
+    "  -6, --ipv6                only IPv6\n"
+    "  -L, --local-ports PORTS   only these local ports: 40000-40999,41005\n"
+    "  -D, --destination DEST    only this destination: [ADDR[/LEN]][:]PORTS\n"
+    "  -p, --pid PID             only this process\n"
+    "  -h, --help                this text\n"
+    "  -V, --version             the version\n";
+
+struct log_options {
+  struct printer printer;
+  bool follow;
+  unsigned long lines; /* 0: all */
+};
+
+static const struct option long_options[] = {
+    {"follow", no_argument, NULL, 'f'},
+    {"lines", required_argument, NULL, 'n'},
+    {"json", no_argument, NULL, 'j'},
+    {"failed-only", no_argument, NULL, 'Z'},
+    {"ipv4", no_argument, NULL, '4'},
+    {"ipv6", no_argument, NULL, '6'},
+    {"local-ports", required_argument, NULL, 'L'},
+    {"destination", required_argument, NULL, 'D'},
+    {"pid", required_argument, NULL, 'p'},
+    COMMON_OPTIONS,
+    {0},
+};
+
+static bool set_number(const char *option, const char *text, unsigned long max,
+                       unsigned long *value)
+{
+  if (parse_number(text, 1, max, value))
+    return true;
+  complain("log", "%s: '%s' is not a whole number from 1 to %lu", option, text, max);
+  return false;
+}
+
+static bool set_option(struct log_options *o, int c)
+{
+  struct event_match *m = &o->printer.match;
+  const char *problem = NULL;
+  unsigned long pid = 0;
+  switch (c) {
+  case 'f': o->follow = true; return true;
+  case 'j': o->printer.json = true; return true;
+  case 'Z': m->failed_only = true; return true;
+  case '4': m->ipv4_only = true; return true;
+  case '6': m->ipv6_only = true; return true;
+  case 'n': return set_number("-n", optarg, 1000000000, &o->lines);
+  case 'p':
+    if (!set_number("-p", optarg, 4194304, &pid))
+      return false;
+    m->pid = (uint32_t)pid;
+    return true;
+  case 'L':
+    m->has_local_ports = true;
+    if (parse_ports(&m->local_ports, optarg, &problem))
+      return true;
+    break;
+  default:
+    if (parse_peer(m, optarg, &problem))
+      return true;
+    break;
+  }
+  complain("log", "-%c: '%s': %s", c, optarg, problem);
+  return false;
+}
+
+/* --- events kept, to be sorted or to show the last of ---------------------------------- */
+
+struct kept_event {
+  struct record_event event;
+  const struct known_process *process;
+  size_t order; /* of arrival */
+};
+
+struct kept {
+  const struct printer *printer;
+  struct kept_event *events;
+  size_t count, room;
+};
+
+static void keep(const struct record_event *e, const struct known_process *process,
+                 void *context)
+{
+  struct kept *k = context;
+  if (!event_matches(&k->printer->match, e))
+    return;
+  if (k->count == k->room) {
+    k->room = k->room ? 2 * k->room : 1024;
+    k->events = realloc(k->events, k->room * sizeof *k->events);
+    if (!k->events)
+      abort();
+  }
+  k->events[k->count] = (struct kept_event){*e, process, k->count};
+  k->count++;
+}
+
+static int by_time(const void *a, const void *b)
+{
+  const struct kept_event *x = a, *y = b;
+  if (x->event.time != y->event.time)
+    return x->event.time < y->event.time ? -1 : 1;
+  return x->order < y->order ? -1 : 1;
+}
+
+/* Everything so far, in time's order where it comes from several recordings. */
+static void print_kept(struct log_options *o, struct follower *followers, size_t count)
+{
+  struct kept k = {.printer = &o->printer};
+  for (size_t i = 0; i < count; i++)
+    follow_read(&followers[i], !o->follow, keep, &k);
+  if (count > 1 && k.count)
+    qsort(k.events, k.count, sizeof *k.events, by_time);
+  size_t from = o->lines && o->lines < k.count ? k.count - o->lines : 0;
+  for (size_t i = from; i < k.count; i++)
+    print_event(&k.events[i].event, k.events[i].process, &o->printer);
+  free(k.events);
+}
+
+/* --- the recordings --------------------------------------------------------------------- */
+
+struct open_recordings {
+  struct recordings found;
+  struct follower *followers;
+  size_t count;
+};
+
+static bool open_one(struct open_recordings *all, const char *path)
+{
+  struct record_reader reader;
+  const char *problem = record_open(&reader, AT_FDCWD, path);
+  if (problem) {
+    complain("log", "%s: %s", path, problem);
+    return false;
+  }
+  struct follower *more = realloc(all->followers, (all->count + 1) * sizeof *more);
+  if (!more || !follow_begin(&more[all->count], &reader))
+    abort();
+  all->followers = more;
+  all->count++;
+  return true;
+}
+
+static bool is_new(const struct recordings *known, const char *path)
+{
+  for (size_t i = 0; i < known->count; i++)
+    if (strcmp(known->paths[i], path) == 0)
+      return false;
+  return true;
+}
+
+/* Recordings that have appeared in the directories since. */
+static void open_new(struct open_recordings *all, int count, char **operands)
+{
+  struct recordings now = recordings_find("log", count, operands);
+  for (size_t i = 0; i < now.count; i++)
+    if (is_new(&all->found, now.paths[i]))
+      open_one(all, now.paths[i]);
+  recordings_free(&all->found);
+  all->found = now;
+}
+
+static int follow_on(struct log_options *o, struct open_recordings *all, int count,
+                     char **operands)
+{
+  const struct timespec tick = {.tv_nsec = 20 * 1000000};
+  for (unsigned n = 1;; n++) {
+    for (size_t i = 0; i < all->count; i++)
+      follow_read(&all->followers[i], false, print_event, &o->printer);
+    if (fflush(o->printer.out) || ferror(o->printer.out))
+      return EXIT_TROUBLE;
+    nanosleep(&tick, NULL);
+    if (n % 10 == 0)
+      open_new(all, count, operands);
+  }
+}
+
+static int log_recordings(struct log_options *o, int count, char **operands)
+{
+  struct open_recordings all = {.found = recordings_find("log", count, operands)};
+  bool trouble = all.found.trouble;
+  for (size_t i = 0; i < all.found.count; i++)
+    trouble |= !open_one(&all, all.found.paths[i]);
+  if (all.count == 1 && !o->lines)
+    follow_read(&all.followers[0], !o->follow, print_event, &o->printer);
+  else
+    print_kept(o, all.followers, all.count);
+  if (o->follow && !trouble)
+    trouble = follow_on(o, &all, count, operands) != EXIT_YES;
+  trouble |= fflush(o->printer.out) != 0;
+  for (size_t i = 0; i < all.count; i++)
+    follow_end(&all.followers[i]);
+  free(all.followers);
+  recordings_free(&all.found);
+  return trouble ? EXIT_TROUBLE : EXIT_YES;
+}
+
+static int log_main(int argc, char **argv)
+{
+  static struct log_options o;
+  int c, status;
+  o.printer.out = stdout;
+  while ((c = next_option(&log_command, argc, argv, "+:fn:jZ46L:D:p:" COMMON_SHORT, long_options,
+                          EXIT_TROUBLE, &status)) != -1)
+    if (c == OPTION_EXIT)
+      return status;
+    else if (!set_option(&o, c))
+      return EXIT_TROUBLE;
+  recordings_tidy();
+  return log_recordings(&o, argc - optind, argv + optind);
+}
+
+const struct command log_command = {"log", log_main, "prints the events of recordings", usage};

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+void complain(const char *where, const char *what, ...)
+{
+  char line[1024];
+  va_list list;
+  va_start(list, what);
+  vsnprintf(line, sizeof line, what, list);
+  va_end(list);
+  fprintf(stderr, "berth: %s: %s\n", where, line);
+}
+
+bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned long *value)
+{
+  char *end;
+  errno = 0;
+  if (!isdigit((unsigned char)text[0]))
+    return false;
+  *value = strtoul(text, &end, 10);
+  return !errno && !*end && *value >= low && *value <= high;
+}
+
+/* Levenshtein's distance; words of up to 31 letters, longer ones count as far. */
+static int distance(const char *a, const char *b)
+{
+  int row[32];
+  int n = (int)strlen(b);
+  if (n > 31)
+    return 99;
+  for (int j = 0; j <= n; j++)
+    row[j] = j;
+  for (int i = 1; *a; a++, i++) {
+    int diagonal = row[0];
+    row[0] = i;
+    for (int j = 1; j <= n; j++) {
+      int change = diagonal + (*a != b[j - 1]);
+      diagonal = row[j];
+      int insert = row[j - 1] + 1, erase = row[j] + 1;
+      row[j] = change < insert ? change : insert;
+      row[j] = row[j] < erase ? row[j] : erase;
+    }
+  }
+  return row[n];
+}
+
+const char *nearest(const char *word, const char *(*get)(int i, const void *), int count,
+                    const void *context)
+{
+  const char *best = NULL;
+  int least = (int)strlen(word) / 2 + 2;
+  for (int i = 0; i < count; i++) {
+    int d = distance(word, get(i, context));
+    if (d < least) {
+      least = d;
+      best = get(i, context);
+    }
+  }
+  return best;
+}
+
+static const char *option_name(int i, const void *context)
+{
+  const struct option *options = context;
+  return options[i].name;
+}
+
+static int count_options(const struct option *options)
+{
+  int n = 0;
+  while (options[n].name)
+    n++;
+  return n;
+}
+
+static void unknown_long(const char *where, const char *text, const struct option *options)
+{
+  char name[64];
+  snprintf(name, sizeof name, "%s", text + 2);
+  name[strcspn(name, "=")] = '\0';
+  const char *near = nearest(name, option_name, count_options(options), options);
+  complain(where, "unknown or ambiguous option --%s; the nearest is --%s", name,
+           near ? near : "help");
+}
+
+static void unknown_short(const char *where, int c, const char *known,
+                          const struct option *options)
+{
+  int other = isupper(c) ? tolower(c) : toupper(c);
+  if (c != ':' && strchr(known, other)) {
+    complain(where, "unknown option -%c; the nearest is -%c", c, other);
+    return;
+  }
+  for (const struct option *o = options; o->name; o++)
+    if (o->name[0] == tolower(c)) {
+      complain(where, "unknown option -%c; the nearest is --%s", c, o->name);
+      return;
+    }
+  complain(where, "unknown option -%c; -h lists them", c);
+}
+
+/* An option's name as the user would write it. */
+static void say_missing(const char *where, int value, const struct option *options)
+{
+  for (const struct option *o = options; o->name; o++)
+    if (o->val == value) {
+      complain(where, "option --%s needs a value", o->name);
+      return;
+    }
+  complain(where, "option -%c needs a value", value);
+}
+
+int next_option(const struct command *command, int argc, char **argv, const char *short_options,
+                const struct option *long_options, int trouble, int *status)
+{
+  opterr = 0;
+  int at = optind;
+  int c = getopt_long(argc, argv, short_options, long_options, NULL);
+  *status = EXIT_YES;
+  if (c == 'h') {
+    fputs(command->usage, stdout);
+    return OPTION_EXIT;
+  }
+  if (c == 'V') {
+    puts("berth " PACKAGE_VERSION);
+    return OPTION_EXIT;
+  }
+  if (c != '?' && c != ':')
+    return c;
+  *status = trouble;
+  const char *text = at < argc ? argv[at] : "";
+  if (c == ':')
+    say_missing(command->name, optopt, long_options);
+  else if (strncmp(text, "--", 2) == 0 && optopt)
+    complain(command->name, "option %.*s takes no value", (int)strcspn(text, "="), text);
+  else if (strncmp(text, "--", 2) == 0)
+    unknown_long(command->name, text, long_options);
+  else
+    unknown_short(command->name, optopt, short_options, long_options);
+  return OPTION_EXIT;
+}

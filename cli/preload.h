@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * LD_PRELOAD with libberth.so in it.
+ */
+#ifndef BERTH_CLI_PRELOAD_H
+#define BERTH_CLI_PRELOAD_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+/* Where libberth.so is: beside an uninstalled berth, else where it was installed, as
+ * PREFIX/$LIB/berth/libberth.so for ld.so to fill in where it was installed for several ABIs.
+ * Returns false, having complained as `where`, if there is none that LD_PRELOAD can name. */
+bool preload_library(const char *where, char path[PATH_MAX]);
+
+/* `existing` (may be NULL) with `library` in it once: after a sanitizer's run-time library,
+ * which must come first of all, and before anything else. The caller frees it. */
+char *preload_value(const char *existing, const char *library);
+
+#endif

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "cli/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/recordings.h"
+#include "record/directory.h"
+#include "record/layout.h"
+#include "record/map.h"
+#include "record/text.h"
+
+static struct record_shape shape_with(uint32_t events)
+{
+  struct record_shape shape = RECORD_SHAPE_TREE;
+  shape.events = events;
+  return shape;
+}
+
+/* Only processes that attach map it: berth reads it like anybody. */
+static int create(int directory, const char *name, uint32_t events)
+{
+  struct record_map map;
+  int error = record_create(directory, name, shape_with(events), &map);
+  if (!error)
+    record_unmap(&map);
+  return error;
+}
+
+/* A path that exists is replaced if it is a recording and no process maps it. */
+static bool make_way(const char *file)
+{
+  struct stat s;
+  if (lstat(file, &s) || recording_delete(file))
+    return true;
+  complain("run", "--record: %s: exists, and is no recording or one still in use", file);
+  return false;
+}
+
+static bool prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
+{
+  if (!make_way(file))
+    return false;
+  int error = create(AT_FDCWD, file, events);
+  if (!error && !realpath(file, path))
+    error = errno;
+  if (error)
+    complain("run", "--record: %s: %s", file, strerror(error));
+  return !error;
+}
+
+/* `directory` is a descriptor, closed here, or -1 with errno. */
+static int create_in(int directory, const char *directory_path, uint32_t events,
+                     char path[PATH_MAX])
+{
+  struct timespec now;
+  char name[64];
+  if (directory < 0)
+    return errno;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  snprintf(name, sizeof name, "%d-%llx" RECORD_SUFFIX, (int)getpid(),
+           (unsigned long long)now.tv_sec * 1000000000 + (unsigned long long)now.tv_nsec);
+  int error = record_directory_has_room(directory, record_size(shape_with(events)))
+                  ? create(directory, name, events)
+                  : EDQUOT;
+  close(directory);
+  int n = snprintf(path, PATH_MAX, "%s/%s", directory_path, name);
+  return error ? error : n < PATH_MAX ? 0 : ENAMETOOLONG;
+}
+
+static bool prepare_in(const char *directory, uint32_t events, char path[PATH_MAX])
+{
+  char absolute[PATH_MAX];
+  int fd = record_directory_open(directory);
+  int error = fd < 0 ? errno : 0;
+  if (!error)
+    error = create_in(fd, realpath(directory, absolute) ? absolute : directory, events, path);
+  if (error == EACCES)
+    complain("run", "BERTH_RECORD: %s: not yours alone to write to", directory);
+  else if (error)
+    complain("run", "BERTH_RECORD: %s: %s", directory, strerror(error));
+  return !error;
+}
+
+static bool prepare_by_default(uint32_t events, char path[PATH_MAX])
+{
+  struct record_directories d;
+  int error = ENOENT;
+  default_directories(&d);
+  for (int i = 0; i < RECORD_DIRECTORIES && error && error != EDQUOT; i++) {
+    char directory[PATH_MAX + 32];
+    struct text t = TEXT_INIT(directory);
+    record_directory_path(&t, &d, i, geteuid());
+    if (!t.full)
+      error = create_in(record_directory_default(&d, i), text_end(&t), events, path);
+  }
+  if (error == EDQUOT)
+    complain("run", "no room: the default directory holds as many recordings as it may");
+  else if (error)
+    complain("run", "no directory for a recording: %s", strerror(error));
+  return !error;
+}
+
+bool prepare_recording(const char *file, uint32_t events, char path[PATH_MAX])
+{
+  const char *place = getenv("BERTH_RECORD");
+  struct stat s;
+  if (file)
+    return prepare_file(file, events, path);
+  recordings_tidy();
+  bool is_file = place && stat(place, &s) == 0 && !S_ISDIR(s.st_mode);
+  if (place && place[0] && strcmp(place, "off") != 0 && !is_file)
+    return prepare_in(place, events, path);
+  return prepare_by_default(events, path);
+}

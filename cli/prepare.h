@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The recording that `berth run` prepares for COMMAND and all that it starts.
+ */
+#ifndef BERTH_CLI_PREPARE_H
+#define BERTH_CLI_PREPARE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes a recording with room for `events`, at `file` (a recording that nobody uses is
+ * replaced) or, where that is NULL, in the directory that BERTH_RECORD names, else the default
+ * one. `path` becomes its absolute path. Returns false, having said on stderr what is wrong. */
+bool prepare_recording(const char *file, uint32_t events, char path[PATH_MAX]);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Events as people and scripts read them.
+ */
+#ifndef BERTH_CLI_PRINT_H
+#define BERTH_CLI_PRINT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "cli/follow.h"
+#include "cli/match.h"
+
+struct printer {
+  FILE *out;
+  bool json;
+  struct event_match match; /* what it leaves out */
+};
+
+/* A follow_event; `context` is the struct printer. */
+void print_event(const struct record_event *e, const struct known_process *process,
+                 void *context);
+
+/* The inode of a namespace of this process ("net", "pid"), 0 where /proc does not tell. */
+uint64_t own_namespace(const char *kind);
+
+#endif

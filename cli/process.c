@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include "cli/process.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/print.h"
+
+static bool same_boot(const struct record_reader *reader)
+{
+  char id[37] = "";
+  FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+  if (!f)
+    return true;
+  size_t n = fread(id, 1, 36, f);
+  fclose(f);
+  return n != 36 || !reader->boot_id[0] || memcmp(id, reader->boot_id, 36) == 0;
+}
+
+/* State letter and start (ticks since boot) of a process; false where there is none. */
+static bool ask_proc(uint32_t pid, char *letter, unsigned long long *start)
+{
+  char path[64], text[1024];
+  snprintf(path, sizeof path, "/proc/%u/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return false;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  const char *after_name = strrchr(text, ')');
+  return after_name &&
+         sscanf(after_name + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
+                                " %*d %*d %*d %*d %llu", letter, start) == 2;
+}
+
+/* A pid has one holder at a time, so who holds it now and started before the row was taken is
+ * the one who took it. */
+static bool lives(const struct record_process *row)
+{
+  char letter;
+  unsigned long long start;
+  uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+  return ask_proc(row->pid, &letter, &start) && letter != 'Z' && letter != 'X' &&
+         start * tick <= row->claimed;
+}
+
+static const char *state_of(const struct record_process *row, bool this_boot)
+{
+  static uint64_t own;
+  if (!own)
+    own = own_namespace("pid");
+  switch (row->state) {
+  case RECORD_EXITED: return "exited";
+  case RECORD_REPLACED: return "replaced";
+  default: break;
+  }
+  if (!this_boot)
+    return "died";
+  if (row->pid == 0 || !own || row->pid_namespace != own)
+    return "unknown";
+  return lives(row) ? "running" : "died";
+}
+
+bool process_any_running(const struct record_reader *reader)
+{
+  struct record_process row;
+  bool this_boot = same_boot(reader);
+  uint32_t used = record_processes_used(reader);
+  for (uint32_t i = 0; i <= used && i < reader->processes.count; i++) {
+    uint32_t process = i < used ? i : reader->processes.count - 1;
+    if (!record_read_process(reader, process, &row))
+      continue;
+    const char *state = state_of(&row, this_boot);
+    if (strcmp(state, "running") == 0 || strcmp(state, "unknown") == 0)
+      return true;
+  }
+  return false;
+}
+
+/* The run of rows in the sorted destinations that are this process's. */
+static void share_destinations(struct process *p, uint32_t process,
+                               const struct record_read_destination *all, size_t count)
+{
+  size_t first = 0;
+  while (first < count && all[first].process < process)
+    first++;
+  p->destinations = all + first;
+  while (first + p->destination_count < count &&
+         all[first + p->destination_count].process == process)
+    p->destination_count++;
+}
+
+bool process_table_read(struct process_table *table, const struct record_reader *reader)
+{
+  uint32_t used = record_processes_used(reader), last = reader->processes.count - 1;
+  uint64_t *torn = calloc(reader->processes.count, sizeof *torn);
+  bool this_boot = same_boot(reader);
+  memset(table, 0, sizeof *table);
+  table->processes = calloc((size_t)used + 1, sizeof *table->processes);
+  if (!torn || !table->processes) {
+    free(torn);
+    return false;
+  }
+  size_t destinations = record_read_destinations(reader, &table->destinations);
+  record_count_torn(reader, torn, reader->processes.count);
+  for (uint32_t i = 0; i <= used; i++) {
+    uint32_t process = i < used ? i : last;
+    struct process *p = &table->processes[table->count];
+    if (!record_read_process(reader, process, &p->row))
+      continue;
+    p->state = state_of(&p->row, this_boot);
+    p->torn = torn[process];
+    share_destinations(p, process, table->destinations, destinations);
+    table->count++;
+  }
+  free(torn);
+  return true;
+}
+
+void process_table_free(struct process_table *table)
+{
+  free(table->processes);
+  free(table->destinations);
+}
+
+struct port_summary summarise_ports(const struct record_process *row)
+{
+  struct port_summary s = {0};
+  for (uint32_t port = 0; port < 65536; port++) {
+    if (!(row->ports[port / 64] >> (port % 64) & 1))
+      continue;
+    if (!s.distinct)
+      s.lowest = (uint16_t)port;
+    s.highest = (uint16_t)port;
+    s.distinct++;
+    s.even += port % 2 == 0;
+  }
+  return s;
+}

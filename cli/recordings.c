@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+#include "cli/recordings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/process.h"
+#include "record/text.h"
+
+void default_directories(struct record_directories *d)
+{
+  struct record_places places = {.runtime_directory = getenv("RUNTIME_DIRECTORY"),
+                                 .xdg_runtime_dir = getenv("XDG_RUNTIME_DIR"),
+                                 .tmpdir = getenv("TMPDIR")};
+  record_directories(d, &places);
+}
+
+static void add(struct recordings *r, const char *path)
+{
+  char **more = realloc(r->paths, (r->count + 1) * sizeof *more);
+  char *copy = strdup(path);
+  if (!more || !copy)
+    abort();
+  r->paths = more;
+  r->paths[r->count++] = copy;
+}
+
+struct search {
+  struct recordings *found;
+  const char *directory;
+};
+
+static bool has_suffix(const char *name)
+{
+  size_t n = strlen(name), m = strlen(RECORD_SUFFIX);
+  return n > m && strcmp(name + n - m, RECORD_SUFFIX) == 0;
+}
+
+static bool add_entry(int directory, const char *name, void *context)
+{
+  struct search *s = context;
+  char path[PATH_MAX];
+  (void)directory;
+  if (has_suffix(name) &&
+      snprintf(path, sizeof path, "%s/%s", s->directory, name) < (int)sizeof path)
+    add(s->found, path);
+  return true;
+}
+
+static void add_directory(struct recordings *r, const char *path, int fd)
+{
+  struct search s = {r, path};
+  record_directory_walk(fd, add_entry, &s);
+}
+
+static void add_operand(struct recordings *r, const char *where, const char *path)
+{
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat s;
+  if (fd < 0 || fstat(fd, &s)) {
+    complain(where, "%s: %s", path, strerror(errno));
+    r->trouble = true;
+  } else if (S_ISDIR(s.st_mode)) {
+    add_directory(r, path, fd);
+  } else {
+    add(r, path);
+  }
+  if (fd >= 0)
+    close(fd);
+}
+
+/* A default directory that exists and is this user's; its descriptor, or -1. */
+static int open_default(const struct record_directories *d, int i, char path[PATH_MAX + 32])
+{
+  struct text t = {path, path, path + PATH_MAX + 32, false};
+  struct stat s;
+  record_directory_path(&t, d, i, geteuid());
+  text_end(&t);
+  if (!path[0])
+    return -1;
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0 || (fstat(fd, &s) == 0 && s.st_uid == geteuid()))
+    return fd;
+  close(fd);
+  return -1;
+}
+
+static void add_defaults(struct recordings *r)
+{
+  struct record_directories d;
+  char path[PATH_MAX + 32];
+  default_directories(&d);
+  for (int i = 0; i < RECORD_DIRECTORIES; i++) {
+    int fd = open_default(&d, i, path);
+    if (fd < 0)
+      continue;
+    add_directory(r, path, fd);
+    close(fd);
+  }
+}
+
+struct recordings recordings_find(const char *where, int count, char **operands)
+{
+  struct recordings r = {0};
+  for (int i = 0; i < count; i++)
+    add_operand(&r, where, operands[i]);
+  if (!count)
+    add_defaults(&r);
+  return r;
+}
+
+void recordings_free(struct recordings *r)
+{
+  for (size_t i = 0; i < r->count; i++)
+    free(r->paths[i]);
+  free(r->paths);
+}
+
+/* --- tidying ----------------------------------------------------------------------------- */
+
+/* A process that maps a recording holds a shared lock on it, where locks hold. */
+static bool is_mapped(int fd, const struct record_reader *reader)
+{
+  if (flock(fd, LOCK_EX | LOCK_NB))
+    return true;
+  return (reader->flags & RECORD_NO_LOCK) && process_any_running(reader);
+}
+
+/* Unlinks it while nobody can attach: who opens it now waits for no lock and gets none. */
+static bool delete_unused(const char *path, struct record_reader *reader)
+{
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  bool unused = fd >= 0 && !is_mapped(fd, reader);
+  bool deleted = unused && unlink(path) == 0;
+  if (fd >= 0)
+    close(fd);
+  return deleted;
+}
+
+bool recording_delete(const char *path)
+{
+  struct record_reader reader;
+  if (record_open(&reader, AT_FDCWD, path))
+    return false;
+  bool deleted = delete_unused(path, &reader);
+  record_close(&reader);
+  return deleted;
+}
+
+struct candidate {
+  char *path;
+  uint64_t last; /* CLOCK_REALTIME of its last event, or its creation */
+  uint64_t size;
+};
+
+static uint64_t last_event(struct record_reader *reader)
+{
+  struct record_read_event e;
+  uint64_t head = record_head(reader);
+  if (head && record_read_events(reader, head - 1, 1, &e) == 1 && e.fate == RECORD_WHOLE)
+    return e.event.time;
+  return reader->created;
+}
+
+static int by_age(const void *a, const void *b)
+{
+  const struct candidate *x = a, *y = b;
+  return x->last < y->last ? -1 : x->last > y->last;
+}
+
+static bool look_at(const char *path, struct candidate *c)
+{
+  struct record_reader reader;
+  struct stat s;
+  if (record_open(&reader, AT_FDCWD, path))
+    return false;
+  bool ok = fstat(reader.fd, &s) == 0;
+  c->path = strdup(path);
+  c->last = last_event(&reader);
+  c->size = (uint64_t)s.st_blocks * 512;
+  record_close(&reader);
+  return ok && c->path;
+}
+
+#define DAY_NS (UINT64_C(86400) * 1000000000)
+
+static void tidy(struct candidate *all, size_t count)
+{
+  struct timespec now;
+  uint64_t used = 0;
+  clock_gettime(CLOCK_REALTIME, &now);
+  uint64_t yesterday = (uint64_t)now.tv_sec * 1000000000 - DAY_NS;
+  for (size_t i = 0; i < count; i++)
+    used += all[i].size;
+  qsort(all, count, sizeof *all, by_age);
+  for (size_t i = 0; i < count; i++)
+    if ((all[i].last < yesterday || used > RECORD_DIRECTORY_MAX / 2) &&
+        recording_delete(all[i].path))
+      used -= all[i].size;
+}
+
+void recordings_tidy(void)
+{
+  struct recordings r = {0};
+  add_defaults(&r);
+  struct candidate *all = calloc(r.count + 1, sizeof *all);
+  size_t count = 0;
+  for (size_t i = 0; all && i < r.count; i++)
+    count += look_at(r.paths[i], &all[count]);
+  if (all)
+    tidy(all, count);
+  for (size_t i = 0; i < count; i++)
+    free(all[i].path);
+  free(all);
+  recordings_free(&r);
+}

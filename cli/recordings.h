@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which recordings a command is about: those that it was told, or those of the default
+ * directories; and the tidying of the latter.
+ */
+#ifndef BERTH_CLI_RECORDINGS_H
+#define BERTH_CLI_RECORDINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "record/directory.h"
+
+struct recordings {
+  char **paths;
+  size_t count;
+  bool trouble; /* something told could not be used; it was said on stderr */
+};
+
+/* The default directories by this process's environment. */
+void default_directories(struct record_directories *d);
+
+/* The recordings in `operands`, files and directories; without any, those in the default
+ * directories. `where` is the command, for what goes wrong. */
+struct recordings recordings_find(const char *where, int count, char **operands);
+void recordings_free(struct recordings *r);
+
+/* Deletes from the default directories what nobody runs any more: recordings whose last event
+ * is a day old, and the oldest of the rest until less than half of what a directory may hold
+ * is taken. */
+void recordings_tidy(void);
+
+/* Deletes a recording that no process maps any more. Returns false where one does, as far as
+ * can be told, or where it could not be deleted. */
+bool recording_delete(const char *path);
+
+#endif

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/child.h"
+#include "cli/cli.h"
+#include "cli/follow.h"
+#include "cli/preload.h"
+#include "cli/prepare.h"
+#include "cli/print.h"
+#include "cli/recordings.h"
+#include "cli/summary.h"
+#include "record/map.h"
+
+static const char usage[] =
+    "Usage: berth run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
+    "Runs COMMAND and shows the source ports of all that it starts, live on stderr.\n\n"
+    "  -o, --output FILE   lines to FILE instead\n"
+    "  -q, --quiet         no lines\n"
+    "  -Z, --failed-only   only calls that failed\n"
+    "      --json          JSON Lines\n"
+    "  -c, --summary-only  statistics a process at the end, instead of lines\n"
+    "  -C, --summary       lines, and the statistics at the end\n"
+    "      --record FILE   keep the recording there (else it is deleted at the end)\n"
+    "      --events N      events that the recording keeps (default 65536)\n"
+    "      --exec          become COMMAND, the same process: read it with `berth log`\n"
+    "  -f, --follow        accepted, and always so: what COMMAND starts is seen too\n"
+    "  -h, --help          this text\n"
+    "  -V, --version       the version\n\n"
+    "Exits as COMMAND does; 125 is a failure of berth, 126 a COMMAND that cannot be executed,\n"
+    "127 one that is not found.\n";
+
+static const struct option long_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"failed-only", no_argument, NULL, 'Z'},
+    {"json", no_argument, NULL, 'j'},
+    {"summary-only", no_argument, NULL, 'c'},
+    {"summary", no_argument, NULL, 'C'},
+    {"record", required_argument, NULL, 'r'},
+    {"events", required_argument, NULL, 'e'},
+    {"exec", no_argument, NULL, 'x'},
+    {"follow", no_argument, NULL, 'f'},
+    COMMON_OPTIONS,
+    {0},
+};
+
+/* Lines are shown within 50 ms of their event. */
+#define TICK_MS 20
+
+struct run {
+  const char *output, *record;
+  unsigned long events;
+  bool quiet, summary, exec;
+  struct printer printer;
+  char path[PATH_MAX]; /* the recording's; "" where there is none */
+  struct follower follower;
+};
+
+static void set_option(struct run *run, int c)
+{
+  switch (c) {
+  case 'o': run->output = optarg; break;
+  case 'q': run->quiet = true; break;
+  case 'Z': run->printer.match.failed_only = true; break;
+  case 'j': run->printer.json = true; break;
+  case 'c': run->quiet = run->summary = true; break;
+  case 'C': run->summary = true; break;
+  case 'r': run->record = optarg; break;
+  case 'x': run->exec = true; break;
+  default: break;
+  }
+}
+
+static bool check_options(struct run *run, int operands)
+{
+  bool prints = run->output || run->summary || run->printer.json ||
+                run->printer.match.failed_only;
+  if (!operands)
+    complain("run", "no COMMAND; `berth run -h` tells how");
+  else if (run->exec && prints)
+    complain("run", "--exec leaves no berth to print anything: use `berth log` or `berth stats`");
+  else
+    return true;
+  return false;
+}
+
+static bool open_output(struct run *run)
+{
+  run->printer.out = stderr;
+  if (!run->output)
+    return true;
+  run->printer.out = fopen(run->output, "we");
+  if (!run->printer.out)
+    complain("run", "-o: %s: %s", run->output, strerror(errno));
+  return run->printer.out != NULL;
+}
+
+/* What BERTH_RECORD was does not matter to COMMAND: where nothing can be recorded, nothing is,
+ * and the program is not told again. */
+static bool set_environment(struct run *run)
+{
+  char library[PATH_MAX];
+  if (!preload_library("run", library))
+    return false;
+  char *value = preload_value(getenv("LD_PRELOAD"), library);
+  bool set = setenv("LD_PRELOAD", value, 1) == 0 &&
+             setenv("BERTH_RECORD", run->path[0] ? run->path : "off", 1) == 0;
+  free(value);
+  return set;
+}
+
+static bool open_recording(struct run *run)
+{
+  struct record_reader reader;
+  const char *problem = record_open(&reader, AT_FDCWD, run->path);
+  if (!problem && follow_begin(&run->follower, &reader))
+    return true;
+  complain("run", "%s: %s", run->path, problem ? problem : strerror(ENOMEM));
+  run->path[0] = '\0';
+  return false;
+}
+
+static void prepare(struct run *run)
+{
+  if (prepare_recording(run->record, (uint32_t)run->events, run->path))
+    return;
+  run->path[0] = '\0';
+  complain("run", "nothing is recorded");
+}
+
+static int cannot_execute(const char *command, int error)
+{
+  complain("run", "%s: %s", command, strerror(error));
+  return error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
+}
+
+static int become(char **argv)
+{
+  execvp(argv[0], argv);
+  return cannot_execute(argv[0], errno);
+}
+
+static void show(struct run *run, bool last)
+{
+  if (run->path[0] && !run->quiet) {
+    follow_read(&run->follower, last, print_event, &run->printer);
+    fflush(run->printer.out);
+  }
+}
+
+/* COMMAND has ended: events that others are just writing get their time. */
+static void show_rest(struct run *run)
+{
+  const struct timespec patience = {.tv_nsec = RECORD_PATIENCE_MS * 1000000L};
+  show(run, false);
+  if (run->path[0] && !run->quiet && run->follower.next < record_head(&run->follower.reader))
+    nanosleep(&patience, NULL);
+  show(run, true);
+}
+
+static void say_missing(const struct run *run)
+{
+  const struct follower *f = &run->follower;
+  if (f->overwritten + f->torn + f->lost)
+    complain("run",
+             "lines are missing: %llu events were overwritten before they could be read, "
+             "%llu torn, %llu lost; the statistics count them (--events N keeps more)",
+             (unsigned long long)f->overwritten, (unsigned long long)f->torn,
+             (unsigned long long)f->lost);
+}
+
+static void finish(struct run *run)
+{
+  if (!run->path[0])
+    return;
+  show_rest(run);
+  say_missing(run);
+  if (run->summary)
+    print_summary(run->printer.out, &run->follower.reader, run->printer.json);
+  fflush(run->printer.out);
+  follow_end(&run->follower);
+  if (!run->record && !recording_delete(run->path))
+    complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
+}
+
+static int run_beside(struct run *run, char **argv)
+{
+  struct child child = {0};
+  int error = child_start(&child, argv);
+  if (error) {
+    finish(run);
+    return cannot_execute(argv[0], error);
+  }
+  do
+    show(run, false);
+  while (!child_wait(&child, TICK_MS));
+  finish(run);
+  child_end_likewise(&child);
+}
+
+static int run_main(int argc, char **argv)
+{
+  static struct run run;
+  struct record_shape shape = RECORD_SHAPE_TREE;
+  int c, status;
+  run.events = shape.events;
+  while ((c = next_option(&run_command, argc, argv, "+:o:qZcCf" COMMON_SHORT, long_options,
+                          EXIT_RUN_TROUBLE, &status)) != -1) {
+    if (c == OPTION_EXIT)
+      return status;
+    set_option(&run, c);
+    if (c == 'e' && !parse_number(optarg, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, &run.events)) {
+      complain("run", "--events: '%s' is not a whole number from %u to %u", optarg,
+               RECORD_MIN_EVENTS, RECORD_MAX_EVENTS);
+      return EXIT_RUN_TROUBLE;
+    }
+  }
+  argv += optind;
+  if (!check_options(&run, argc - optind) || !open_output(&run))
+    return EXIT_RUN_TROUBLE;
+  prepare(&run);
+  if (run.path[0] && !run.exec)
+    open_recording(&run);
+  if (!set_environment(&run))
+    return EXIT_RUN_TROUBLE;
+  return run.exec ? become(argv) : run_beside(&run, argv);
+}
+
+const struct command run_command = {"run", run_main, "runs a program and shows its ports", usage};

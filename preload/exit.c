@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// The ways a process ends by its own will: what ends without passing here was killed.
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "preload/hook.h"
+#include "steer/recorder.h"
+
+__attribute__((destructor)) static void exit_ran_its_handlers(void)
+{
+  recorder_mark(RECORD_EXITED);
+}
+
+HOOK __attribute__((noreturn)) void _exit(int status)
+{
+  recorder_mark(RECORD_EXITED);
+  real()->_exit(status);
+  __builtin_unreachable();
+}
+
+HOOK __attribute__((noreturn)) void _Exit(int status)
+{
+  recorder_mark(RECORD_EXITED);
+  real()->_Exit(status);
+  __builtin_unreachable();
+}
+
+HOOK __attribute__((noreturn)) void quick_exit(int status)
+{
+  recorder_mark(RECORD_EXITED);
+  real()->quick_exit(status);
+  __builtin_unreachable();
+}

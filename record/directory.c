@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "record/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "record/sys.h"
+#include "record/text.h"
+
+/* An absolute path that fits, up to a ':' where systemd lists several; else "". */
+static void copy_parent(char parent[PATH_MAX], const char *path)
+{
+  struct text t = {parent, parent, parent + PATH_MAX, false};
+  parent[0] = '\0';
+  if (!path || path[0] != '/')
+    return;
+  for (; *path && *path != ':'; path++)
+    text_char(&t, *path);
+  text_char(&t, '\0');
+  if (t.full)
+    parent[0] = '\0';
+}
+
+void record_directories(struct record_directories *d, const struct record_places *places)
+{
+  copy_parent(d->parent[0], places->runtime_directory);
+  copy_parent(d->parent[1], places->xdg_runtime_dir);
+  copy_parent(d->parent[2], "/dev/shm");
+  copy_parent(d->parent[3], places->tmpdir && places->tmpdir[0] ? places->tmpdir : "/tmp");
+}
+
+/* In places that users share, the name tells whose it is. */
+static void name_of(struct text *t, int i, uid_t uid)
+{
+  text_string(t, "berth");
+  if (i < 2)
+    return;
+  text_char(t, '-');
+  text_u64(t, uid);
+}
+
+void record_directory_path(struct text *t, const struct record_directories *d, int i, uid_t uid)
+{
+  if (!d->parent[i][0])
+    return;
+  text_string(t, d->parent[i]);
+  text_char(t, '/');
+  name_of(t, i, uid);
+}
+
+static int check(int fd, unsigned forbidden)
+{
+  struct statx s;
+  if (sys_stat(fd, "", &s))
+    return errno;
+  return s.stx_uid == geteuid() && !(s.stx_mode & forbidden) ? 0 : EACCES;
+}
+
+static int open_checked(int parent, const char *path, unsigned forbidden)
+{
+  int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  int fd = sys_open(parent, path, flags, 0);
+  if (fd < 0 && errno == ENOENT) {
+    if (mkdirat(parent, path, 0700) && errno != EEXIST)
+      return -1;
+    fd = sys_open(parent, path, flags, 0);
+  }
+  if (fd < 0)
+    return -1;
+  int error = check(fd, forbidden);
+  if (!error)
+    return fd;
+  sys_close(fd);
+  errno = error;
+  return -1;
+}
+
+int record_directory_default(const struct record_directories *d, int i)
+{
+  char name[32];
+  struct text t = TEXT_INIT(name);
+  if (!d->parent[i][0]) {
+    errno = ENOENT;
+    return -1;
+  }
+  int parent = sys_open(AT_FDCWD, d->parent[i], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (parent < 0)
+    return -1;
+  name_of(&t, i, geteuid());
+  int fd = open_checked(parent, text_end(&t), 077);
+  int error = errno;
+  sys_close(parent);
+  errno = error;
+  return fd;
+}
+
+int record_directory_open(const char *path)
+{
+  return open_checked(AT_FDCWD, path, 022);
+}
+
+/* What getdents64(2) fills in. */
+struct entry {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t size;
+  uint8_t type;
+  char name[];
+};
+
+void record_directory_walk(int directory, bool (*each)(int directory, const char *name, void *),
+                           void *context)
+{
+  _Alignas(struct entry) char buffer[1024];
+  if (lseek(directory, 0, SEEK_SET))
+    return;
+  for (;;) {
+    long n = syscall(SYS_getdents64, directory, buffer, sizeof buffer);
+    if (n <= 0)
+      return;
+    for (long at = 0; at < n;) {
+      const struct entry *e = (const void *)(buffer + at);
+      if (e->name[0] != '.' && !each(directory, e->name, context))
+        return;
+      at += e->size;
+    }
+  }
+}
+
+struct sum {
+  uint64_t used, limit;
+};
+
+static bool add_size(int directory, const char *name, void *context)
+{
+  struct sum *sum = context;
+  struct statx s;
+  if (sys_stat(directory, name, &s) == 0)
+    sum->used += s.stx_blocks * 512;
+  return sum->used <= sum->limit;
+}
+
+bool record_directory_has_room(int directory, uint64_t size)
+{
+  struct statfs fs;
+  struct sum sum = {.used = size, .limit = RECORD_DIRECTORY_MAX};
+  if (fstatfs(directory, &fs) == 0) {
+    uint64_t quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
+    if (quarter && quarter < sum.limit)
+      sum.limit = quarter;
+  }
+  record_directory_walk(directory, add_size, &sum);
+  return sum.used <= sum.limit;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include <string.h>
+#include <sys/auxv.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record/sys.h"
+#include "record/write.h"
+
+/* The inode in "net:[4026531840]"; 0 where /proc is not there or not ours to read. */
+static uint64_t namespace_inode(const char *link)
+{
+  char text[48];
+  ssize_t n = readlink(link, text, sizeof text);
+  uint64_t inode = 0;
+  for (ssize_t i = 0; i < n; i++)
+    if (text[i] >= '0' && text[i] <= '9')
+      inode = inode * 10 + (uint64_t)(text[i] - '0');
+  return inode;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Field 22 of proc(5)'s stat, in ticks since boot: found from the last ')', since the name in
+ * field 2 may hold anything. */
+static uint64_t start_ticks(const char *stat, size_t size)
+{
+  size_t at = size;
+  while (at && stat[at - 1] != ')')
+    at--;
+  int field = 2;
+  uint64_t ticks = 0;
+  for (; at < size && field <= 22; at++) {
+    if (stat[at] == ' ')
+      field++;
+    else if (field == 22 && stat[at] >= '0' && stat[at] <= '9')
+      ticks = ticks * 10 + (uint64_t)(stat[at] - '0');
+  }
+  return ticks;
+}
+
+/* When this process was forked, by CLOCK_REALTIME: a tick exact, or now where /proc fails. */
+static uint64_t forked_at(void)
+{
+  uint64_t now = clock_ns(CLOCK_REALTIME), ticks = 0;
+  char stat[512];
+  int fd = sys_open(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+  if (fd >= 0) {
+    long n = sys_read(fd, stat, sizeof stat);
+    sys_close(fd);
+    ticks = n > 0 ? start_ticks(stat, (size_t)n) : 0;
+  }
+  uint64_t per_second = getauxval(AT_CLKTCK);
+  if (!ticks || !per_second)
+    return now;
+  return now - (clock_ns(CLOCK_BOOTTIME) - ticks * (1000000000 / per_second));
+}
+
+void record_identify(struct record_identity *who, const char *name, uint64_t created)
+{
+  who->pid = (uint32_t)getpid();
+  who->parent_pid = (uint32_t)getppid();
+  who->uid = (uint32_t)geteuid();
+  who->net_namespace = namespace_inode("/proc/self/ns/net");
+  who->pid_namespace = namespace_inode("/proc/self/ns/pid");
+  who->mnt_namespace = namespace_inode("/proc/self/ns/mnt");
+  who->created = created ? created : forked_at();
+  who->name = name;
+}
+
+static void fill_row(struct record_process *row, const struct record_identity *who)
+{
+  row->pid = who->pid;
+  row->parent_pid = who->parent_pid;
+  row->uid = who->uid;
+  row->created = who->created;
+  row->claimed = clock_ns(CLOCK_BOOTTIME);
+  row->net_namespace = who->net_namespace;
+  row->pid_namespace = who->pid_namespace;
+  row->mnt_namespace = who->mnt_namespace;
+  strncpy(row->version, PACKAGE_VERSION, sizeof row->version - 1);
+  strncpy(row->name, who->name, sizeof row->name - 1);
+  atomic_store_explicit(&row->state, RECORD_RUNNING, memory_order_release);
+}
+
+bool record_is_shared_row(const struct record_map *map, uint32_t process)
+{
+  return process == map->process_count - 1;
+}
+
+uint32_t record_claim(const struct record_map *map, const struct record_identity *who)
+{
+  uint32_t last = map->process_count - 1;
+  record_u32 *claimed = &map->header->processes_claimed;
+  uint32_t n = atomic_load_explicit(claimed, memory_order_relaxed);
+  if (n < last)
+    n = atomic_fetch_add_explicit(claimed, 1, memory_order_relaxed);
+  if (n < last) {
+    fill_row(record_row(map, n), who);
+    return n;
+  }
+  static const struct record_identity nobody = {.name = "others"};
+  if (!atomic_load_explicit(&record_row(map, last)->state, memory_order_relaxed))
+    fill_row(record_row(map, last), &nobody); /* whoever does it stores the same */
+  return last;
+}
+
+void record_unclaim(const struct record_map *map, uint32_t process)
+{
+  if (!record_is_shared_row(map, process))
+    record_mark(map, process, RECORD_FREE);
+}
+
+void record_mark(const struct record_map *map, uint32_t process, enum record_state state)
+{
+  atomic_store_explicit(&record_row(map, process)->state, state, memory_order_release);
+}

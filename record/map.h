@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A recording mapped for writing, and how one comes to be: created or attached to.
+ *
+ * Nothing here allocates, prints, or may kill its host: whatever goes wrong is an errno. All
+ * of it may be called from a signal handler.
+ */
+#ifndef BERTH_RECORD_MAP_H
+#define BERTH_RECORD_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct record_header;
+struct record_process;
+struct record_destination;
+struct record_cell;
+
+/* Where things are, in private memory: the file's own words are never asked again, since a
+ * process of another user may share the mapping. */
+struct record_map {
+  struct record_header *header;
+  unsigned char *processes, *destinations;
+  struct record_cell *cells;
+  uint32_t process_count, destination_count, event_count;
+  size_t size;
+};
+
+struct record_process *record_row(const struct record_map *map, uint32_t process);
+struct record_destination *record_destination_row(const struct record_map *map, uint32_t row);
+
+/* How many rows of each: destinations and events are rounded up to powers of two. */
+struct record_shape {
+  uint32_t processes, destinations, events;
+};
+
+/* A recording that a shim makes for itself: 504 KiB at 1,024 events. */
+#define RECORD_SHAPE_PRIVATE {24, 256, 1024}
+/* One that `berth run` makes for a process tree. */
+#define RECORD_SHAPE_TREE {1024, 4096, 65536}
+
+/* Bytes of the file that record_create() would make. */
+uint64_t record_size(struct record_shape shape);
+
+/* Makes `name` in `directory`, mode 0600, and maps it. The file must not exist. Returns 0, or
+ * an errno and no file: EFBIG under RLIMIT_FSIZE, ENOSPC, EROFS, EEXIST... Every block is
+ * allocated before it is mapped: a hole on a full file system would kill by SIGBUS. */
+int record_create(int directory, const char *name, struct record_shape shape,
+                  struct record_map *map);
+
+/* Maps an existing recording. Returns 0 or an errno: EISDIR for a directory, EINVAL for a
+ * file that is no recording of this version and machine. Makes five system calls. */
+int record_attach(const char *path, struct record_map *map);
+
+void record_unmap(struct record_map *map);
+
+#endif

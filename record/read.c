@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+#include "record/read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record/duration.h"
+#include "record/header.h"
+
+static bool read_at(const struct record_reader *reader, void *to, size_t size, uint64_t offset)
+{
+  return pread(reader->fd, to, size, (off_t)offset) == (ssize_t)size;
+}
+
+static const char *open_checked(struct record_reader *reader)
+{
+  struct stat s;
+  struct record_header h;
+  if (fstat(reader->fd, &s))
+    return strerror(errno);
+  if (!S_ISREG(s.st_mode))
+    return "not a recording of berth: not a regular file";
+  if (s.st_size < RECORD_HEADER_SIZE || !read_at(reader, &h, sizeof h, 0))
+    return "not a recording of berth: too short";
+  const char *problem = record_header_problem(&h, (uint64_t)s.st_size);
+  if (problem)
+    return problem;
+  reader->processes = h.processes;
+  reader->destinations = h.destinations;
+  reader->events = h.events;
+  reader->created = h.created;
+  reader->flags = h.flags;
+  memcpy(reader->boot_id, h.boot_id, sizeof h.boot_id);
+  memcpy(reader->version, h.version, sizeof h.version);
+  reader->scratch = calloc(3 * RECORD_READ_MAX, sizeof *reader->scratch);
+  return reader->scratch ? NULL : strerror(ENOMEM);
+}
+
+const char *record_open(struct record_reader *reader, int directory, const char *name)
+{
+  memset(reader, 0, sizeof *reader);
+  /* O_NONBLOCK: a FIFO must not hold the reader up. */
+  reader->fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (reader->fd < 0)
+    return strerror(errno);
+  const char *problem = open_checked(reader);
+  if (problem)
+    record_close(reader);
+  return problem;
+}
+
+void record_close(struct record_reader *reader)
+{
+  close(reader->fd);
+  free(reader->scratch);
+  reader->fd = -1;
+  reader->scratch = NULL;
+}
+
+bool record_read_process(const struct record_reader *reader, uint32_t process,
+                         struct record_process *row)
+{
+  uint64_t offset = reader->processes.offset + (uint64_t)process * RECORD_PROCESS_STRIDE;
+  if (process >= reader->processes.count || !read_at(reader, row, sizeof *row, offset))
+    return false;
+  row->name[sizeof row->name - 1] = '\0';
+  row->version[sizeof row->version - 1] = '\0';
+  return row->state != RECORD_FREE;
+}
+
+uint32_t record_processes_used(const struct record_reader *reader)
+{
+  uint32_t claimed = 0;
+  uint32_t last = reader->processes.count - 1;
+  if (!read_at(reader, &claimed, sizeof claimed,
+               offsetof(struct record_header, processes_claimed)))
+    return 0;
+  return claimed < last ? claimed : last;
+}
+
+uint64_t record_head(const struct record_reader *reader)
+{
+  uint64_t head = 0;
+  if (!read_at(reader, &head, sizeof head, offsetof(struct record_header, head)))
+    return 0;
+  return head;
+}
+
+uint64_t record_oldest(const struct record_reader *reader, uint64_t head)
+{
+  return head > reader->events.count ? head - reader->events.count : 0;
+}
+
+/* A cell copied three times, in this order: what the second copy holds is whole if the first
+ * and the third have the same even `seq`. Each pread(2) is the barrier that a reader of the
+ * mapping would need between them (see the ring in write.c). */
+static void judge(const struct record_cell *copies, size_t at, size_t count, uint64_t index,
+                  struct record_read_event *out)
+{
+  uint64_t before = atomic_load_explicit(&copies[at].seq, memory_order_relaxed);
+  uint64_t after = atomic_load_explicit(&copies[2 * count + at].seq, memory_order_relaxed);
+  uint64_t value = after & RECORD_SEQ_MASK, whole = (2 * index + 2) & RECORD_SEQ_MASK;
+  if (value == whole && before == after) {
+    out->fate = RECORD_WHOLE;
+    out->process = (uint32_t)(after >> RECORD_SEQ_BITS);
+    memcpy(&out->event, (const void *)copies[count + at].words, sizeof out->event);
+  } else if (value == whole || value == whole - 1) {
+    out->fate = RECORD_WRITING;
+  } else {
+    out->fate = value > whole ? RECORD_GONE : RECORD_ABSENT;
+  }
+}
+
+size_t record_read_events(const struct record_reader *reader, uint64_t from, size_t count,
+                          struct record_read_event *out)
+{
+  uint64_t head = record_head(reader);
+  uint64_t first = from % reader->events.count;
+  if (from >= head)
+    return 0;
+  if (count > RECORD_READ_MAX)
+    count = RECORD_READ_MAX;
+  if (count > head - from)
+    count = head - from;
+  if (count > reader->events.count - first)
+    count = reader->events.count - first;
+  for (size_t copy = 0; copy < 3; copy++)
+    if (!read_at(reader, reader->scratch + copy * count, count * RECORD_CELL_STRIDE,
+                 reader->events.offset + first * RECORD_CELL_STRIDE))
+      return 0;
+  for (size_t i = 0; i < count; i++)
+    judge(reader->scratch, i, count, from + i, &out[i]);
+  return count;
+}
+
+/* Adds up the odd cells by their writer's row; with `before`, only those that it has too.
+ * Returns how many there are. */
+static size_t odd_cells(const struct record_reader *reader, uint64_t *seqs,
+                        const uint64_t *before, uint64_t *torn, size_t rows)
+{
+  size_t found = 0;
+  for (uint32_t from = 0; from < reader->events.count; from += RECORD_READ_MAX) {
+    uint32_t n = reader->events.count - from;
+    if (n > RECORD_READ_MAX)
+      n = RECORD_READ_MAX;
+    if (!read_at(reader, reader->scratch, (size_t)n * RECORD_CELL_STRIDE,
+                 reader->events.offset + (uint64_t)from * RECORD_CELL_STRIDE))
+      return found;
+    for (uint32_t i = 0; i < n; i++) {
+      uint64_t seq = atomic_load_explicit(&reader->scratch[i].seq, memory_order_relaxed);
+      seqs[from + i] = seq;
+      if (!(seq & 1) || (before && before[from + i] != seq))
+        continue;
+      found++;
+      if (before && seq >> RECORD_SEQ_BITS < rows)
+        torn[seq >> RECORD_SEQ_BITS]++;
+    }
+  }
+  return found;
+}
+
+void record_count_torn(const struct record_reader *reader, uint64_t *torn, size_t rows)
+{
+  uint64_t *before = calloc(2 * (size_t)reader->events.count, sizeof *before);
+  if (!before)
+    return;
+  if (odd_cells(reader, before, NULL, torn, rows)) {
+    struct timespec patience = {.tv_nsec = RECORD_PATIENCE_MS * 1000000L};
+    nanosleep(&patience, NULL);
+    odd_cells(reader, before + reader->events.count, before, torn, rows);
+  }
+  free(before);
+}
+
+uint64_t record_sketch_estimate(const record_u32 sketch[RECORD_SKETCH_WORDS])
+{
+  const double m = RECORD_SKETCH_BITMAPS;
+  double sum = 0, empty = 0;
+  for (int i = 0; i < RECORD_SKETCH_BITMAPS; i++) {
+    unsigned bitmap = sketch[i / 2] >> (i & 1 ? 16 : 0) & 0xffff;
+    int rank = bitmap ? 32 - __builtin_clz(bitmap) : 0;
+    sum += ldexp(1, -rank);
+    empty += rank == 0;
+  }
+  /* HyperLogLog (Flajolet, Fusy, Gandouet, Meunier 2007), with linear counting below 2.5 m. */
+  double estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
+  if (estimate <= 2.5 * m && empty > 0)
+    estimate = m * log(m / empty);
+  return estimate < 65535 ? (uint64_t)llround(estimate) : 65535;
+}
+
+static int by_row_then_connects(const void *a, const void *b)
+{
+  const struct record_read_destination *x = a, *y = b;
+  if (x->process != y->process)
+    return x->process < y->process ? -1 : 1;
+  return x->connects > y->connects ? -1 : x->connects < y->connects;
+}
+
+static void copy_destination(const struct record_destination *row,
+                             struct record_read_destination *d)
+{
+  memcpy(d->address, (const void *)row->address, sizeof d->address);
+  d->scope = row->scope;
+  d->port = (uint16_t)row->port;
+  d->transport = (uint16_t)row->transport;
+  d->connects = row->connects;
+  d->failed = row->failed;
+  d->distinct_ports = record_sketch_estimate(row->sketch);
+  d->process = row->process;
+}
+
+size_t record_read_destinations(const struct record_reader *reader,
+                                struct record_read_destination **out)
+{
+  struct record_read_destination *all = NULL;
+  size_t n = 0, room = 0;
+  for (uint32_t i = 0; i < reader->destinations.count; i++) {
+    struct record_destination row;
+    if (!read_at(reader, &row, sizeof row,
+                 reader->destinations.offset + (uint64_t)i * RECORD_DESTINATION_STRIDE))
+      break;
+    if (row.tag == 0 || row.connects == 0)
+      continue;
+    if (n == room) {
+      size_t more = room ? 2 * room : 64;
+      struct record_read_destination *grown = realloc(all, more * sizeof *all);
+      if (!grown)
+        break;
+      all = grown;
+      room = more;
+    }
+    copy_destination(&row, &all[n++]);
+  }
+  if (n)
+    qsort(all, n, sizeof *all, by_row_then_connects);
+  *out = all;
+  return n;
+}
+
+uint64_t record_quantile(const struct record_process *row, double p)
+{
+  uint64_t total = 0, seen = 0, max = row->duration_max;
+  for (uint32_t b = 0; b < RECORD_DURATION_BUCKETS; b++)
+    total += row->durations[b];
+  uint64_t rank = (uint64_t)ceil(p * (double)total);
+  for (uint32_t b = 0; b < RECORD_DURATION_BUCKETS && total; b++) {
+    seen += row->durations[b];
+    if (seen >= rank)
+      return duration_middle(b) < max ? duration_middle(b) : max;
+  }
+  return 0;
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+#include "record/text.h"
+
+#include <limits.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "record/layout.h"
+
+void text_char(struct text *t, char c)
+{
+  if (t->at < t->end)
+    *t->at++ = c;
+  else
+    t->full = true;
+}
+
+void text_string(struct text *t, const char *s)
+{
+  while (*s)
+    text_char(t, *s++);
+}
+
+void text_digits(struct text *t, uint64_t value, int digits)
+{
+  char reversed[20];
+  int n = 0;
+  do {
+    reversed[n++] = (char)('0' + value % 10);
+    value /= 10;
+  } while (value && n < 20);
+  for (; digits > n; digits--)
+    text_char(t, '0');
+  while (n)
+    text_char(t, reversed[--n]);
+}
+
+void text_u64(struct text *t, uint64_t value)
+{
+  text_digits(t, value, 1);
+}
+
+void text_hex(struct text *t, uint64_t value)
+{
+  int shift = 60;
+  while (shift && !(value >> shift))
+    shift -= 4;
+  for (; shift >= 0; shift -= 4)
+    text_char(t, "0123456789abcdef"[value >> shift & 15]);
+}
+
+void text_name(struct text *t, const char *name, size_t size)
+{
+  unsigned char before = 0;
+  for (size_t i = 0; i < size && name[i]; i++) {
+    unsigned char c = (unsigned char)name[i];
+    bool control = c <= ' ' || c == 0x7f || (before == 0xc2 && c >= 0x80 && c <= 0x9f);
+    text_char(t, control ? '?' : (char)c);
+    before = c;
+  }
+}
+
+bool address_is_ipv4(const uint8_t address[16])
+{
+  static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return memcmp(address, mapped, sizeof mapped) == 0;
+}
+
+static void text_ipv4(struct text *t, const uint8_t *octets)
+{
+  for (int i = 0; i < 4; i++) {
+    if (i)
+      text_char(t, '.');
+    text_u64(t, octets[i]);
+  }
+}
+
+/* RFC 5952 section 4.2: the longest run of zero groups, the first of equals, is "::", and a
+ * single zero group is not shortened. */
+static void text_ipv6(struct text *t, const uint8_t *address)
+{
+  unsigned group[8];
+  int best = 0, best_length = 1;
+  for (int i = 0; i < 8; i++)
+    group[i] = (unsigned)(address[2 * i] << 8 | address[2 * i + 1]);
+  for (int i = 0, run = 0; i < 8; i++) {
+    run = group[i] ? 0 : run + 1;
+    if (run > best_length) {
+      best_length = run;
+      best = i - run + 1;
+    }
+  }
+  for (int i = 0; i < 8; i++) {
+    if (best_length > 1 && i == best) {
+      text_string(t, "::");
+      i += best_length - 1;
+      continue;
+    }
+    if (i && !(best_length > 1 && i == best + best_length))
+      text_char(t, ':');
+    text_hex(t, group[i]);
+  }
+}
+
+void text_address(struct text *t, const uint8_t address[16], const char *scope)
+{
+  if (address_is_ipv4(address)) {
+    text_ipv4(t, address + 12);
+    return;
+  }
+  text_ipv6(t, address);
+  if (scope[0]) {
+    text_char(t, '%');
+    text_string(t, scope);
+  }
+}
+
+const char *text_end(struct text *t)
+{
+  if (t->at == t->end)
+    t->at--;
+  *t->at = '\0';
+  return t->start;
+}
+
+static const char *word(const char *const *words, unsigned count, unsigned value)
+{
+  return value < count ? words[value] : "?";
+}
+
+const char *call_word(unsigned call)
+{
+  static const char *const words[RECORD_CALLS] = {"connect", "bind",    "listen",
+                                                  "sendto",  "sendmsg", "sendmmsg"};
+  return word(words, RECORD_CALLS, call);
+}
+
+const char *result_word(unsigned result)
+{
+  static const char *const words[RECORD_RESULTS] = {"ok", "in_progress", "failed"};
+  return word(words, RECORD_RESULTS, result);
+}
+
+const char *chooser_word(unsigned chooser)
+{
+  static const char *const words[RECORD_CHOOSERS] = {"kernel", "program", "policy"};
+  return word(words, RECORD_CHOOSERS, chooser);
+}
+
+const char *transport_name(unsigned protocol)
+{
+  switch (protocol) {
+  case IPPROTO_TCP: return "tcp";
+  case IPPROTO_UDP: return "udp";
+  case IPPROTO_UDPLITE: return "udplite";
+  case IPPROTO_ICMP: return "icmp";
+  case IPPROTO_ICMPV6: return "icmpv6";
+  case IPPROTO_SCTP: return "sctp";
+  case IPPROTO_DCCP: return "dccp";
+  case IPPROTO_RAW: return "raw";
+  case 262: return "mptcp"; /* IPPROTO_MPTCP, newer than some headers */
+  default: return NULL;
+  }
+}
+
+static void text_time(struct text *t, uint64_t nanoseconds, const struct text_style *style)
+{
+  int64_t seconds = (int64_t)(nanoseconds / 1000000000) + style->utc_offset;
+  uint64_t of_day = (uint64_t)((seconds % 86400 + 86400) % 86400);
+  text_digits(t, of_day / 3600, 2);
+  text_char(t, ':');
+  text_digits(t, of_day / 60 % 60, 2);
+  text_char(t, ':');
+  text_digits(t, of_day % 60, 2);
+  text_char(t, '.');
+  text_digits(t, nanoseconds / 1000 % 1000000, 6);
+  if (style->zulu)
+    text_char(t, 'Z');
+}
+
+struct endpoint {
+  const uint8_t *address;
+  uint32_t scope;
+  unsigned port;
+};
+
+static void text_endpoint(struct text *t, struct endpoint e, const struct text_style *style)
+{
+  char scope[TEXT_SCOPE_SIZE] = "";
+  if (e.scope && style->scope_name) {
+    style->scope_name(e.scope, scope);
+  } else if (e.scope) {
+    struct text number = TEXT_INIT(scope);
+    text_u64(&number, e.scope);
+    text_end(&number);
+  }
+  bool bracket = !address_is_ipv4(e.address);
+  if (bracket)
+    text_char(t, '[');
+  text_address(t, e.address, scope);
+  if (bracket)
+    text_char(t, ']');
+  text_char(t, ':');
+  text_u64(t, e.port);
+}
+
+static void text_outcome(struct text *t, const struct record_event *e)
+{
+  const char *name = e->result == RECORD_FAILED ? errno_name(e->error) : NULL;
+  if (name) {
+    text_string(t, name);
+  } else if (e->result == RECORD_FAILED) {
+    text_char(t, 'E');
+    text_u64(t, e->error);
+  } else {
+    text_string(t, result_word(e->result));
+  }
+}
+
+static void text_endpoints(struct text *t, const struct record_event *e,
+                           const struct text_style *style)
+{
+  struct endpoint local = {e->local, e->local_scope, e->local_port};
+  struct endpoint peer = {e->peer, e->peer_scope, e->peer_port};
+  bool same_address =
+      memcmp(e->peer, e->local, sizeof e->peer) == 0 && e->peer_scope == e->local_scope;
+  text_endpoint(t, local, style);
+  if (e->call == RECORD_LISTEN)
+    return;
+  text_string(t, e->call == RECORD_BIND ? " asked=" : " > ");
+  if (e->call == RECORD_BIND && same_address)
+    text_u64(t, e->peer_port);
+  else
+    text_endpoint(t, peer, style);
+}
+
+static void text_transport(struct text *t, unsigned protocol)
+{
+  const char *name = transport_name(protocol);
+  if (name)
+    text_string(t, name);
+  else
+    text_u64(t, protocol);
+}
+
+void text_event(struct text *t, const struct record_event *e, const char *name,
+                const struct text_style *style)
+{
+  text_time(t, e->time, style);
+  text_char(t, ' ');
+  text_u64(t, e->pid);
+  text_char(t, ' ');
+  text_name(t, name[0] ? name : "?", NAME_MAX);
+  text_char(t, ' ');
+  text_string(t, call_word(e->call));
+  text_char(t, ' ');
+  text_transport(t, e->transport);
+  text_char(t, ' ');
+  text_endpoints(t, e, style);
+  text_char(t, ' ');
+  text_outcome(t, e);
+  text_char(t, ' ');
+  text_string(t, chooser_word(e->chosen_by));
+  text_char(t, ' ');
+  text_u64(t, e->duration / 1000);
+  text_string(t, "us\n");
+}

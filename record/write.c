@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#include "record/write.h"
+
+#include <string.h>
+
+#include "record/duration.h"
+#include "record/hash.h"
+
+static void add(record_u64 *counter, uint64_t n)
+{
+  atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void raise_to(record_u64 *maximum, uint64_t value)
+{
+  uint64_t old = atomic_load_explicit(maximum, memory_order_relaxed);
+  while (old < value && !atomic_compare_exchange_weak_explicit(
+                            maximum, &old, value, memory_order_relaxed, memory_order_relaxed))
+    ;
+}
+
+/* --- the ring ---------------------------------------------------------------------------
+ *
+ * Event i goes to cell i % count. Its writer takes the cell by one CAS of `seq` from an even
+ * (whole) value to its own odd one, stores the words, and releases the even value. There is no
+ * loop: a cell that is odd is being written by somebody who may be the very thread that this
+ * signal handler interrupted, or dead, so the event is dropped and counted as lost. A cell
+ * with a newer event than i is left alone for the same reason.
+ *
+ * The fence after the CAS keeps the words from being seen before the odd value; a reader
+ * has the other half (read.c). Each index ends as exactly one of whole, overwritten, lost
+ * or torn, save one for a thread killed between two of the steps below.
+ */
+static void ring_put(const struct record_map *map, uint32_t process,
+                     const struct record_event *e)
+{
+  struct record_process *row = record_row(map, process);
+  uint64_t i = atomic_fetch_add_explicit(&map->header->head, 1, memory_order_relaxed);
+  struct record_cell *cell = &map->cells[i & (map->event_count - 1)];
+  add(&row->events_written, 1);
+
+  uint64_t old = atomic_load_explicit(&cell->seq, memory_order_relaxed);
+  uint64_t old_value = old & RECORD_SEQ_MASK;
+  uint64_t writing = record_seq(process, 2 * i + 1);
+  if ((old_value & 1) || old_value > 2 * i ||
+      !atomic_compare_exchange_strong_explicit(&cell->seq, &old, writing, memory_order_relaxed,
+                                               memory_order_relaxed)) {
+    add(&row->events_lost, 1);
+    return;
+  }
+  atomic_thread_fence(memory_order_release);
+  uint64_t old_process = old >> RECORD_SEQ_BITS;
+  if (old_value && old_process < map->process_count)
+    add(&record_row(map, (uint32_t)old_process)->events_overwritten, 1);
+
+  uint64_t words[RECORD_EVENT_WORDS];
+  memcpy(words, e, sizeof words);
+  for (int w = 0; w < RECORD_EVENT_WORDS; w++)
+    atomic_store_explicit(&cell->words[w], words[w], memory_order_relaxed);
+  atomic_store_explicit(&cell->seq, record_seq(process, 2 * i + 2), memory_order_release);
+}
+
+/* --- destinations ------------------------------------------------------------------------ */
+
+struct destination_key {
+  uint64_t address[2];
+  uint32_t scope, process, port, transport;
+};
+
+static struct destination_key key_of(uint32_t process, const struct record_event *e)
+{
+  struct destination_key key = {.scope = e->peer_scope,
+                                .process = process,
+                                .port = e->peer_port,
+                                .transport = e->transport};
+  memcpy(key.address, e->peer, sizeof key.address);
+  return key;
+}
+
+static uint64_t tag_of(const struct destination_key *key)
+{
+  uint64_t h = hash_mix(key->address[0]);
+  h = hash_mix(h ^ key->address[1]);
+  h = hash_mix(h ^ ((uint64_t)key->scope << 32 | key->process));
+  h = hash_mix(h ^ ((uint64_t)key->transport << 32 | key->port));
+  return h ? h : 1;
+}
+
+/* Whoever counts in a row stores its key, the same each time: a claimer that is killed, or
+ * interrupted, before it could leaves a row that the next one completes. */
+static void store_key(struct record_destination *row, const struct destination_key *key)
+{
+  atomic_store_explicit(&row->address[0], key->address[0], memory_order_relaxed);
+  atomic_store_explicit(&row->address[1], key->address[1], memory_order_relaxed);
+  atomic_store_explicit(&row->scope, key->scope, memory_order_relaxed);
+  atomic_store_explicit(&row->process, key->process, memory_order_relaxed);
+  atomic_store_explicit(&row->port, key->port, memory_order_relaxed);
+  atomic_store_explicit(&row->transport, key->transport, memory_order_relaxed);
+}
+
+/* A new row, unless the table is full: an eighth stays free so that a search ends soon. */
+static bool may_insert(const struct record_map *map)
+{
+  record_u32 *used = &map->header->destinations_used;
+  uint32_t limit = map->destination_count - map->destination_count / 8;
+  return atomic_load_explicit(used, memory_order_relaxed) < limit &&
+         atomic_fetch_add_explicit(used, 1, memory_order_relaxed) < limit;
+}
+
+/* The row of this destination, or NULL where the table is full. */
+static struct record_destination *find(const struct record_map *map,
+                                       const struct destination_key *key)
+{
+  uint64_t tag = tag_of(key);
+  uint32_t mask = map->destination_count - 1;
+  for (uint32_t step = 0, at = (uint32_t)tag & mask; step <= mask; step++, at = (at + 1) & mask) {
+    struct record_destination *row = record_destination_row(map, at);
+    uint64_t there = atomic_load_explicit(&row->tag, memory_order_relaxed);
+    if (there == 0) {
+      if (!may_insert(map))
+        return NULL;
+      atomic_compare_exchange_strong_explicit(&row->tag, &there, tag, memory_order_relaxed,
+                                              memory_order_relaxed);
+      if (there == 0)
+        there = tag;
+    }
+    if (there == tag) {
+      store_key(row, key);
+      return row;
+    }
+  }
+  return NULL;
+}
+
+static void sketch_port(struct record_destination *row, uint16_t port)
+{
+  uint64_t h = hash_mix(port + UINT64_C(0x9e3779b97f4a7c15));
+  uint32_t bitmap = h % RECORD_SKETCH_BITMAPS;
+  uint32_t zeros = (uint32_t)__builtin_ctzll(h >> 7 | 1u << 15);
+  uint32_t bit = (bitmap & 1 ? UINT32_C(0x10000) : 1) << zeros;
+  atomic_fetch_or_explicit(&row->sketch[bitmap / 2], bit, memory_order_relaxed);
+}
+
+static void count_destination(const struct record_map *map, uint32_t process,
+                              const struct record_event *e)
+{
+  struct destination_key key = key_of(process, e);
+  struct record_destination *row = find(map, &key);
+  if (!row) {
+    add(&record_row(map, process)->destinations_merged, 1);
+    return;
+  }
+  add(&row->connects, 1);
+  if (e->result == RECORD_FAILED)
+    add(&row->failed, 1);
+  if (e->local_port)
+    sketch_port(row, e->local_port);
+}
+
+/* --- the counters ------------------------------------------------------------------------ */
+
+static record_u64 *call_counter(struct record_process *row, unsigned call)
+{
+  switch (call) {
+  case RECORD_CONNECT: return &row->calls_connect;
+  case RECORD_BIND: return &row->calls_bind;
+  case RECORD_LISTEN: return &row->calls_listen;
+  default: return &row->calls_send;
+  }
+}
+
+static void count(struct record_process *row, const struct record_event *e)
+{
+  record_u64 *const results[] = {&row->results_ok, &row->results_in_progress,
+                                 &row->results_failed};
+  record_u64 *const choosers[] = {&row->chosen_by_kernel, &row->chosen_by_program,
+                                  &row->chosen_by_policy};
+  add(call_counter(row, e->call), 1);
+  add(results[e->result], 1);
+  add(choosers[e->chosen_by], 1);
+  if (e->result == RECORD_FAILED)
+    add(&row->errors[e->error < RECORD_ERRNOS ? e->error : 0], 1);
+  add(&row->durations[duration_bucket(e->duration)], 1);
+  raise_to(&row->duration_max, e->duration);
+}
+
+static void count_port(struct record_process *row, uint16_t port)
+{
+  uint64_t bit = UINT64_C(1) << (port % 64);
+  record_u64 *word = &row->ports[port / 64];
+  if (!(atomic_load_explicit(word, memory_order_relaxed) & bit))
+    atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+}
+
+static bool has_destination(const struct record_event *e)
+{
+  return e->call != RECORD_BIND && e->call != RECORD_LISTEN;
+}
+
+void record_write(const struct record_map *map, uint32_t process, const struct record_event *e)
+{
+  struct record_process *row = record_row(map, process);
+  count(row, e);
+  if (has_destination(e)) {
+    if (e->local_port)
+      count_port(row, e->local_port);
+    count_destination(map, process, e);
+  }
+  ring_put(map, process, e);
+}

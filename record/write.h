@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The writer's side of a recording: a row a process, counters, destinations, the ring.
+ *
+ * Everything here is lock-free, makes no system call unless it says so, and may be called
+ * from a signal handler that interrupted another call of it, from any thread, in the child of
+ * a fork, and while other processes write to the same recording. A process killed half-way
+ * leaves its counters short by at most the one call that each of its threads was in.
+ */
+#ifndef BERTH_RECORD_WRITE_H
+#define BERTH_RECORD_WRITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record/layout.h"
+#include "record/map.h"
+
+/* Who writes: kept for ever in the row. */
+struct record_identity {
+  uint32_t pid, parent_pid, uid;
+  uint64_t created; /* CLOCK_REALTIME, nanoseconds */
+  uint64_t net_namespace, pid_namespace, mnt_namespace;
+  const char *name; /* NUL-terminated; copied */
+};
+
+/* Asks the kernel who this process is: six system calls, nine for a forked child. `created`
+ * is when its image started, or 0 for the child of a fork, whose start /proc tells. */
+void record_identify(struct record_identity *who, const char *name, uint64_t created);
+
+/* Takes a row for this process and fills it in. Returns its number: the last row, which all
+ * share who came too late, where none is free. */
+uint32_t record_claim(const struct record_map *map, const struct record_identity *who);
+
+/* Gives back a row that was claimed and not used; the row stays empty. */
+void record_unclaim(const struct record_map *map, uint32_t process);
+
+/* Is this row one that processes share? It belongs to nobody, so nobody may mark its end. */
+bool record_is_shared_row(const struct record_map *map, uint32_t process);
+
+/* RECORD_EXITED, RECORD_REPLACED, or RECORD_RUNNING again after an execve() that failed. */
+void record_mark(const struct record_map *map, uint32_t process, enum record_state state);
+
+/* Counts the event in the process's row and its destination's, and puts it into the ring. */
+void record_write(const struct record_map *map, uint32_t process, const struct record_event *e);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "steer/descriptor.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
+
+/* A megabyte of zeros that the kernel gives page by page as descriptors are used. */
+static _Atomic uint32_t table[DESCRIPTORS];
+
+static_assert(sizeof(struct descriptor) == sizeof table[0], "one word, one store");
+
+struct descriptor descriptor_get(int fd)
+{
+  struct descriptor d = {0};
+  if (fd >= 0 && fd < DESCRIPTORS) {
+    uint32_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
+    memcpy(&d, &word, sizeof d);
+  }
+  return d;
+}
+
+void descriptor_set(int fd, struct descriptor d)
+{
+  uint32_t word;
+  memcpy(&word, &d, sizeof word);
+  if (fd >= 0 && fd < DESCRIPTORS)
+    atomic_store_explicit(&table[fd], word, memory_order_relaxed);
+}
+
+static enum socket_kind kind_of(int domain, int type, int protocol)
+{
+  type &= ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (domain != AF_INET && domain != AF_INET6)
+    return SOCKET_OTHER;
+  if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
+    return SOCKET_TCP;
+  if (type == SOCK_STREAM && protocol == PROTOCOL_MPTCP)
+    return SOCKET_MPTCP;
+  if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP))
+    return SOCKET_UDP;
+  return SOCKET_UNKNOWN;
+}
+
+void descriptor_made(int fd, int domain, int type, int protocol)
+{
+  struct descriptor d = {.kind = (uint8_t)kind_of(domain, type, protocol)};
+  descriptor_set(fd, d);
+}
+
+void descriptor_accepted(int fd)
+{
+  struct descriptor d = {.flags = DESCRIPTOR_SETTLED};
+  descriptor_set(fd, d);
+}
+
+void descriptor_closed(int fd)
+{
+  struct descriptor d = descriptor_get(fd);
+  d.kind = SOCKET_UNKNOWN;
+  d.flags &= (uint8_t)~(DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING);
+  descriptor_set(fd, d);
+}

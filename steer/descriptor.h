@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the process remembers of its descriptors, so that a hook need not ask the kernel again.
+ *
+ * All of it is a hint that may be stale: a descriptor can be closed, duplicated or received
+ * without a hook being called. So whoever uses one has a way to find out that it lies: a port
+ * counts only where getsockname(2) says the same, `connecting` only where TCP_INFO agrees, a
+ * family only until a sockaddr shows another. The memory is private to the process (a vfork
+ * child shares its parent's), lock-free, and may be used in a signal handler.
+ */
+#ifndef BERTH_STEER_DESCRIPTOR_H
+#define BERTH_STEER_DESCRIPTOR_H
+
+#include <stdint.h>
+
+enum socket_kind {
+  SOCKET_UNKNOWN, /* nobody saw it made: ask */
+  SOCKET_OTHER,   /* not of AF_INET or AF_INET6 */
+  SOCKET_TCP,
+  SOCKET_UDP,
+  SOCKET_MPTCP,
+};
+
+enum descriptor_flag {
+  DESCRIPTOR_SETTLED = 1,    /* it has a port: a send will not choose one */
+  DESCRIPTOR_CONNECTING = 2, /* a connect() began and was not seen to end */
+  /* What `port` is: */
+  DESCRIPTOR_PROGRAM = 4, /* the program bound it */
+  DESCRIPTOR_EARLIER = 8, /* an earlier connect() had it; getsockname() may still say so */
+};
+
+struct descriptor {
+  uint16_t port;
+  uint8_t kind;  /* enum socket_kind */
+  uint8_t flags; /* enum descriptor_flag */
+};
+
+/* Descriptors from here on are not remembered: everything about them is asked. */
+#define DESCRIPTORS (1 << 18)
+
+struct descriptor descriptor_get(int fd);
+void descriptor_set(int fd, struct descriptor d);
+
+/* socket(2) made it: what its arguments tell. */
+void descriptor_made(int fd, int domain, int type, int protocol);
+
+/* accept(2) made it: it has a port. */
+void descriptor_accepted(int fd);
+
+/* It was closed or replaced, in this process or in a vfork child that only lent the memory:
+ * so the port stays, which is checked against getsockname() anyhow. */
+void descriptor_closed(int fd);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Addresses out of a program's memory, read without trusting its pointers.
+ */
+#ifndef BERTH_STEER_ENDPOINT_H
+#define BERTH_STEER_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct endpoint {
+  uint8_t address[16]; /* network order, IPv4 as v4-mapped */
+  uint32_t scope;
+  uint16_t port; /* host order */
+};
+
+/* Whether `size` bytes (2 to one page) at `p` may be read: the kernel is asked, so that a bad
+ * pointer is an answer and not a fault. One system call, two across a page's end; signal-safe.
+ * Leaves errno changed. */
+bool memory_readable(const void *p, size_t size);
+
+/* Decodes a sockaddr that is known to be readable for `size` bytes. Returns false for a
+ * family other than AF_INET and AF_INET6, or one too short for its family. */
+bool endpoint_from(struct endpoint *e, const struct sockaddr *address, socklen_t size);
+
+/* The family of such a sockaddr; AF_UNSPEC where it is too short to have one. */
+int endpoint_family(const struct sockaddr *address, socklen_t size);
+
+#endif

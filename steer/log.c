@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "steer/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "record/layout.h"
+#include "record/sys.h"
+#include "record/text.h"
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x8
+#endif
+#ifndef RWF_NOSIGNAL /* Linux 6.18 */
+#define RWF_NOSIGNAL 0x100
+#endif
+
+/* A descriptor and the file that it was when it became ours. */
+static struct sink {
+  int fd; /* -1: none */
+  uint32_t device_major, device_minor, mode;
+  uint64_t inode;
+} sink = {.fd = -1};
+
+static bool remember(struct sink *s, int fd)
+{
+  struct statx st;
+  if (sys_stat(fd, "", &st))
+    return false;
+  *s = (struct sink){fd, st.stx_dev_major, st.stx_dev_minor, st.stx_mode, st.stx_ino};
+  return true;
+}
+
+static bool is_still(const struct sink *s)
+{
+  struct sink now;
+  return remember(&now, s->fd) && now.device_major == s->device_major &&
+         now.device_minor == s->device_minor && now.inode == s->inode && now.mode == s->mode;
+}
+
+/* Signals that a write may raise in the thread that makes it: SIGPIPE where nobody reads,
+ * SIGXFSZ past RLIMIT_FSIZE. Held back, and taken away if the write raised one. */
+static void write_without_signal(int fd, const char *line, size_t size)
+{
+  const uint64_t both = UINT64_C(1) << (SIGPIPE - 1) | UINT64_C(1) << (SIGXFSZ - 1);
+  const struct timespec at_once = {0};
+  uint64_t old = 0, before = 0;
+  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &both, &old, sizeof both))
+    return;
+  syscall(SYS_rt_sigpending, &before, sizeof before);
+  if (syscall(SYS_write, fd, line, size) < 0 && (errno == EPIPE || errno == EFBIG)) {
+    uint64_t raised = both & ~before;
+    syscall(SYS_rt_sigtimedwait, &raised, NULL, &at_once, sizeof raised);
+  }
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
+}
+
+static bool would_wait(int fd)
+{
+  struct pollfd p = {.fd = fd, .events = POLLOUT};
+  const struct timespec at_once = {0};
+  return syscall(SYS_ppoll, &p, 1, &at_once, NULL, 8) != 1 || !(p.revents & POLLOUT);
+}
+
+static void write_line(const struct sink *s, const char *line, size_t size)
+{
+  struct iovec v = {(void *)(uintptr_t)line, size};
+  if (S_ISSOCK(s->mode)) {
+    syscall(SYS_sendto, s->fd, line, size, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    return;
+  }
+  if (S_ISFIFO(s->mode)) {
+    long n = syscall(SYS_pwritev2, s->fd, &v, 1, -1L, -1L, RWF_NOWAIT | RWF_NOSIGNAL);
+    if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
+      return;
+  }
+  if (S_ISREG(s->mode) || !would_wait(s->fd))
+    write_without_signal(s->fd, line, size);
+}
+
+/* Above what select(2) and most programs' own descriptors reach, below what would make the
+ * kernel's table large. */
+static int moved_high(int fd)
+{
+  struct rlimit limit = {.rlim_cur = 1024};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  rlim_t high = limit.rlim_cur > 1100 ? 1024 : limit.rlim_cur * 3 / 4;
+  int moved = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (int)high);
+  if (moved < 0)
+    return fd;
+  sys_close(fd);
+  return moved;
+}
+
+static int open_log(const char *path)
+{
+  int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  int fd = sys_open(AT_FDCWD, path, flags, 0666);
+  return fd < 0 ? fd : moved_high(fd);
+}
+
+void log_start(const char *where)
+{
+  if (!where[0])
+    return;
+  int fd = strcmp(where, "stderr") == 0 ? 2 : open_log(where);
+  if (fd >= 0 && remember(&sink, fd))
+    return;
+  char line[256];
+  struct text t = TEXT_INIT(line);
+  const char *name = errno_name((unsigned)errno);
+  text_string(&t, "berth: BERTH_LOG: ");
+  text_name(&t, where, 160);
+  text_string(&t, ": ");
+  text_string(&t, name ? name : "?");
+  text_string(&t, "\n");
+  log_stderr(t.start, (size_t)(t.at - t.start));
+}
+
+bool log_is_on(void)
+{
+  return sink.fd >= 0;
+}
+
+void log_event(const struct record_event *e, const char *name)
+{
+  static const struct text_style style = {.zulu = true};
+  char line[TEXT_EVENT_MAX];
+  struct text t = TEXT_INIT(line);
+  text_event(&t, e, name, &style);
+  if (is_still(&sink))
+    write_line(&sink, line, (size_t)(t.at - t.start));
+}
+
+void log_stderr(const char *line, size_t size)
+{
+  struct sink err;
+  if (remember(&err, 2))
+    write_line(&err, line, size);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * This process's part in a recording: which one, which row, and the line of BERTH_LOG.
+ *
+ * Safe in signal handlers, threads, children of fork and vfork, and after a failure: what
+ * cannot be recorded is not, and the program never hears of it but for the lines on stderr
+ * that its own variables asked for.
+ */
+#ifndef BERTH_STEER_RECORDER_H
+#define BERTH_STEER_RECORDER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record/directory.h"
+#include "record/layout.h"
+
+/* What the environment said, copied: setproctitle() and setenv() reuse its memory. Filled in
+ * before recorder_start(), constant afterwards. */
+struct recorder_config {
+  bool off;                 /* BERTH_RECORD=off, or nothing may be recorded */
+  char record[PATH_MAX];    /* BERTH_RECORD; "": the first usable of `defaults` */
+  struct record_directories defaults;
+  uint32_t events;          /* BERTH_EVENTS */
+  char log[PATH_MAX];       /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
+  bool log_only_failed;     /* BERTH_LOG_ONLY */
+  bool verbose;             /* BERTH_VERBOSE */
+  char name[NAME_MAX + 1];  /* of the file executed, without its folder */
+  uint64_t started;         /* CLOCK_REALTIME of this image's start */
+};
+extern struct recorder_config recorder_config;
+
+/* Attaches to a recording that `berth run` prepared, opens the log. To be called once, before
+ * any hook records. */
+void recorder_start(void);
+
+/* Whether events have anywhere to go: if not, a hook does nothing but the real call. */
+bool recorder_wanted(void);
+
+/* Records an event: pid and tid are filled in here. The first one of a process takes its row,
+ * and makes the recording where none was prepared. errno may change. */
+void recorder_write(struct record_event *e);
+
+/* This process is about to end or to become another image; RECORD_RUNNING takes that back.
+ * Nothing happens in a vfork child, whose row is its parent's. errno may change. */
+void recorder_mark(enum record_state state);
+
+/* Appends where this process records, or why not, for people. */
+struct text;
+void recorder_describe(struct text *t);
+
+#endif
