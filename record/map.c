@@ -190,7 +190,8 @@ static int attach(int fd, struct record_map *map)
   struct statx s;
   if (flock(fd, LOCK_SH | LOCK_NB) || sys_stat(fd, "", &s))
     return errno;
-  if (!S_ISREG(s.stx_mode) || s.stx_size < RECORD_HEADER_SIZE)
+  /* A file with holes could meet a full disk at any store into it. */
+  if (!S_ISREG(s.stx_mode) || s.stx_size < RECORD_HEADER_SIZE || s.stx_blocks * 512 < s.stx_size)
     return EINVAL;
   struct plan p = {.size = s.stx_size};
   int error = map_file(fd, &p, map);

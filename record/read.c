@@ -105,11 +105,14 @@ static void judge(const struct record_cell *copies, size_t at, size_t count, uin
 {
   uint64_t before = atomic_load_explicit(&copies[at].seq, memory_order_relaxed);
   uint64_t after = atomic_load_explicit(&copies[2 * count + at].seq, memory_order_relaxed);
+  uint64_t words[RECORD_EVENT_WORDS];
   uint64_t value = after & RECORD_SEQ_MASK, whole = (2 * index + 2) & RECORD_SEQ_MASK;
   if (value == whole && before == after) {
     out->fate = RECORD_WHOLE;
     out->process = (uint32_t)(after >> RECORD_SEQ_BITS);
-    memcpy(&out->event, (const void *)copies[count + at].words, sizeof out->event);
+    for (int w = 0; w < RECORD_EVENT_WORDS; w++)
+      words[w] = atomic_load_explicit(&copies[count + at].words[w], memory_order_relaxed);
+    memcpy(&out->event, words, sizeof out->event);
   } else if (value == whole || value == whole - 1) {
     out->fate = RECORD_WRITING;
   } else {
@@ -206,7 +209,8 @@ static int by_row_then_connects(const void *a, const void *b)
 static void copy_destination(const struct record_destination *row,
                              struct record_read_destination *d)
 {
-  memcpy(d->address, (const void *)row->address, sizeof d->address);
+  uint64_t address[2] = {row->address[0], row->address[1]};
+  memcpy(d->address, address, sizeof d->address);
   d->scope = row->scope;
   d->port = (uint16_t)row->port;
   d->transport = (uint16_t)row->transport;

@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The house: which room may include which, and who may use which library.
+# shellcheck source=tests/tap.sh
+. "$srcdir/tests/tap.sh"
+cd "$srcdir" || exit 1
+
+# Rooms that `room` includes and may not.
+trespasses() {
+	room=$1
+	shift
+	allowed=$(printf '%s|' "$room" "$@")
+	grep -HnE '^#include "' "$room"/*.[ch] 2>/dev/null |
+		grep -vE "#include \"(${allowed%|})/" || true
+}
+
+is "record/ includes nothing of ours" "$(trespasses record | grep -v '"counters.def"')" ""
+is "policy/ includes nothing of ours" "$(trespasses policy)" ""
+is "kernel/ includes nothing of ours" "$(trespasses kernel)" ""
+is "steer/ includes record/ and policy/ alone" "$(trespasses steer record policy)" ""
+is "steer/ does not read recordings" "$(grep -ln 'record/read\.h' steer/*.[ch])" ""
+is "preload/ includes steer/ alone" "$(trespasses preload steer)" ""
+is "cli/ does not include preload/" "$(grep -n '"preload/' cli/*.[ch])" ""
+
+only() {
+	what=$1
+	header=$2
+	shift 2
+	is "$what" "$(grep -lrE "#include <$header>" --include='*.[ch]' preload steer policy record \
+		kernel cli | grep -vE "$(printf '^%s|' "$@" | sed 's/|$//')")" ""
+}
+only "jansson.h is included in policy/parse.c and cli/ alone" 'jansson\.h' 'policy/parse\.c$' cli/
+only "libmnl is included in kernel/diag.c alone" 'libmnl/.*' 'kernel/diag\.c$'
+only "dlsym is used in preload/real.c alone" 'dlfcn\.h' 'preload/real\.c$'
+is "memory orders are record/'s and steer/'s business" \
+	"$(grep -ln memory_order cli/*.c | xargs)" ""
+is "the shim prints nothing by stdio and allocates nothing" \
+	"$(grep -nE '\b(f?printf|puts|malloc|calloc|realloc|free|pthread_mutex_lock)\(' \
+		preload/*.c steer/*.c record/[!r]*.c)" ""
+is "each file says its licence" \
+	"$(grep -L 'SPDX-License-Identifier: MIT' ./*/*.[ch] ./*/*.py ./*/*.sh | grep -v '^./build-aux/')" ""
+done_testing

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT
+//
+// What a writer puts into a recording, a reader finds: on a file of the test's own.
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "record/duration.h"
+#include "record/header.h"
+#include "record/read.h"
+#include "record/write.h"
+
+struct fixture {
+  char path[64];
+  struct record_map map;
+  struct record_reader reader;
+};
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof *f);
+  struct record_shape shape = {4, 16, 16};
+  snprintf(f->path, sizeof f->path, "unit-record-%d.berth", (int)getpid());
+  unlink(f->path);
+  assert_int_equal(record_create(AT_FDCWD, f->path, shape, &f->map), 0);
+  assert_null(record_open(&f->reader, AT_FDCWD, f->path));
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+  record_close(&f->reader);
+  record_unmap(&f->map);
+  unlink(f->path);
+  free(f);
+  return 0;
+}
+
+static uint32_t claim(struct fixture *f, const char *name)
+{
+  struct record_identity who;
+  record_identify(&who, name, 1);
+  return record_claim(&f->map, &who);
+}
+
+static struct record_event to_port(uint16_t peer, uint16_t local)
+{
+  struct record_event e = {.time = peer,
+                           .duration = 1000,
+                           .transport = IPPROTO_TCP,
+                           .local_port = local,
+                           .peer_port = peer,
+                           .peer = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+  return e;
+}
+
+static void write_events(struct fixture *f, uint32_t process, unsigned from, unsigned to)
+{
+  for (unsigned i = from; i < to; i++) {
+    struct record_event e = to_port((uint16_t)(i % 4), (uint16_t)(1000 + i));
+    e.tid = i;
+    record_write(&f->map, process, &e);
+  }
+}
+
+static void an_event_comes_back_as_it_was(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_event got;
+  struct record_event e = to_port(80, 40000);
+  record_write(&f->map, claim(f, "a"), &e);
+  assert_int_equal(record_read_events(&f->reader, 0, 8, &got), 1);
+  assert_int_equal(got.fate, RECORD_WHOLE);
+  assert_int_equal(got.process, 0);
+  assert_memory_equal(&got.event, &e, sizeof e);
+}
+
+static void the_ring_keeps_the_last_and_counts_the_others(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_event got[16];
+  struct record_process row;
+  write_events(f, claim(f, "a"), 0, 50);
+  assert_int_equal(record_head(&f->reader), 50);
+  assert_int_equal(record_oldest(&f->reader, 50), 34);
+  assert_int_equal(record_read_events(&f->reader, 34, 16, got), 14); /* to the ring's end */
+  assert_int_equal(got[0].event.tid, 34);
+  assert_int_equal(record_read_events(&f->reader, 48, 16, got), 2);
+  assert_int_equal(got[1].event.tid, 49);
+  assert_int_equal(record_read_events(&f->reader, 20, 1, got), 1);
+  assert_int_equal(got[0].fate, RECORD_GONE);
+  assert_true(record_read_process(&f->reader, 0, &row));
+  assert_int_equal(row.events_written, 50);
+  assert_int_equal(row.events_overwritten, 34);
+  assert_int_equal(row.events_lost, 0);
+}
+
+/* A writer killed between its CAS and its last store leaves an odd cell for ever. */
+static void a_torn_cell_costs_one_event_a_round_and_is_never_shown(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_event got[16];
+  struct record_process row;
+  uint32_t process = claim(f, "a");
+  uint64_t torn[4] = {0};
+  write_events(f, process, 0, 3);
+  atomic_fetch_add(&f->map.header->head, 1);
+  atomic_fetch_add(&record_row(&f->map, process)->events_written, 1);
+  atomic_store(&f->map.cells[3].seq, record_seq(process, 2 * 3 + 1));
+  write_events(f, process, 4, 36); /* meets the cell at 19 and 35 */
+
+  assert_int_equal(record_read_events(&f->reader, 35, 1, got), 1);
+  assert_int_equal(got[0].fate, RECORD_ABSENT);
+  assert_int_equal(record_read_events(&f->reader, 3, 1, got), 1);
+  assert_int_equal(got[0].fate, RECORD_WRITING);
+  record_count_torn(&f->reader, torn, 4);
+  assert_int_equal(torn[process], 1);
+  assert_true(record_read_process(&f->reader, process, &row));
+  unsigned whole = 0;
+  for (uint64_t i = 20; i < 36; i += 4) {
+    size_t n = record_read_events(&f->reader, i, 4, got);
+    for (size_t k = 0; k < n && k < 4; k++)
+      whole += got[k].fate == RECORD_WHOLE;
+  }
+  assert_int_equal(row.events_lost, 2);
+  assert_int_equal(whole + row.events_overwritten + row.events_lost + torn[process],
+                   row.events_written);
+}
+
+static void rows_run_out_into_one_for_all_others(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  assert_int_equal(claim(f, "a"), 0);
+  assert_int_equal(claim(f, "b"), 1);
+  assert_int_equal(claim(f, "c"), 2);
+  assert_false(record_read_process(&f->reader, 3, &row));
+  assert_int_equal(claim(f, "d"), 3);
+  assert_int_equal(claim(f, "e"), 3);
+  assert_true(record_is_shared_row(&f->map, 3));
+  assert_true(record_read_process(&f->reader, 3, &row));
+  assert_string_equal(row.name, "others");
+  assert_int_equal(record_processes_used(&f->reader), 3);
+}
+
+static void a_row_says_who_it_is(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  claim(f, "some program");
+  assert_true(record_read_process(&f->reader, 0, &row));
+  assert_string_equal(row.name, "some program");
+  assert_string_equal(row.version, PACKAGE_VERSION);
+  assert_int_equal(row.pid, getpid());
+  assert_int_equal(row.parent_pid, getppid());
+  assert_int_equal(row.uid, geteuid());
+  assert_true(row.net_namespace && row.pid_namespace && row.mnt_namespace);
+}
+
+static void counters_add_up(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  uint32_t process = claim(f, "a");
+  struct record_event e = to_port(80, 40000);
+  record_write(&f->map, process, &e);
+  e.result = RECORD_FAILED;
+  e.error = EADDRNOTAVAIL;
+  e.local_port = 0;
+  record_write(&f->map, process, &e);
+  e = to_port(0, 40001);
+  e.call = RECORD_BIND;
+  e.chosen_by = RECORD_PROGRAM;
+  record_write(&f->map, process, &e);
+  assert_true(record_read_process(&f->reader, process, &row));
+  assert_int_equal(row.calls_connect, 2);
+  assert_int_equal(row.calls_bind, 1);
+  assert_int_equal(row.results_ok, 2);
+  assert_int_equal(row.results_failed, 1);
+  assert_int_equal(row.errors[EADDRNOTAVAIL], 1);
+  assert_int_equal(row.chosen_by_kernel, 2);
+  assert_int_equal(row.chosen_by_program, 1);
+  assert_int_equal(row.ports[40000 / 64], UINT64_C(1) << 40000 % 64); /* a bind's is not */
+}
+
+static void destinations_are_told_apart_until_the_table_is_full(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  struct record_read_destination *d;
+  uint32_t a = claim(f, "a"), b = claim(f, "b");
+  write_events(f, a, 0, 40);
+  write_events(f, b, 0, 4);
+  assert_int_equal(record_read_destinations(&f->reader, &d), 8);
+  assert_int_equal(d[0].connects, 10);
+  assert_int_equal(d[0].distinct_ports, 10);
+  assert_int_equal(d[4].process, b);
+  free(d);
+  for (uint16_t port = 100; port < 120; port++) {
+    struct record_event e = to_port(port, 1);
+    record_write(&f->map, a, &e);
+  }
+  assert_int_equal(record_read_destinations(&f->reader, &d), 14); /* 7/8 of 16 */
+  free(d);
+  assert_true(record_read_process(&f->reader, a, &row));
+  assert_int_equal(row.destinations_merged, 14);
+}
+
+static void a_sketch_is_within_a_third_at_any_size(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t process = claim(f, "a");
+  struct record_read_destination *d;
+  unsigned written = 0;
+  static const unsigned sizes[] = {1, 2, 10, 100, 300, 1000, 5000, 28232, 60000};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (; written < sizes[i]; written++) {
+      struct record_event e = to_port(80, (uint16_t)(1024 + written));
+      record_write(&f->map, process, &e);
+    }
+    assert_int_equal(record_read_destinations(&f->reader, &d), 1);
+    assert_in_range(d[0].distinct_ports, sizes[i] - sizes[i] / 3, sizes[i] + sizes[i] / 3);
+    free(d);
+  }
+}
+
+static void buckets_are_in_order_and_an_eighth_wide(void **state)
+{
+  (void)state;
+  for (uint32_t b = 0; b + 1 < RECORD_DURATION_BUCKETS; b++) {
+    uint64_t low = duration_lowest(b), next = duration_lowest(b + 1);
+    assert_true(low < next);
+    assert_int_equal(duration_bucket(low), b);
+    assert_int_equal(duration_bucket(next - 1), b);
+    assert_true(next - low <= 1 + low / 8);
+  }
+  assert_int_equal(duration_bucket(UINT64_MAX), RECORD_DURATION_BUCKETS - 1);
+}
+
+static void quantiles(void **state)
+{
+  (void)state;
+  static struct record_process row;
+  assert_int_equal(record_quantile(&row, 0.5), 0);
+  for (uint64_t ns = 1; ns <= 1000; ns++)
+    row.durations[duration_bucket(ns * 1000)]++;
+  row.duration_max = 1000000;
+  assert_in_range(record_quantile(&row, 0.5), 470000, 530000);
+  assert_in_range(record_quantile(&row, 0.99), 930000, 1000000);
+  assert_true(record_quantile(&row, 1) <= row.duration_max);
+}
+
+static void a_file_is_made_once_and_only_for_its_owner(void **state)
+{
+  struct fixture *f = *state;
+  struct record_shape shape = {4, 16, 16};
+  struct record_map other;
+  struct stat s;
+  assert_int_equal(record_create(AT_FDCWD, f->path, shape, &other), EEXIST);
+  assert_int_equal(stat(f->path, &s), 0);
+  assert_int_equal(s.st_mode & 07777, 0600);
+  assert_int_equal(s.st_size, record_size(shape));
+  assert_true(s.st_blocks * 512 >= s.st_size); /* no holes */
+}
+
+static void attaching_shares_it(void **state)
+{
+  struct fixture *f = *state;
+  struct record_map other;
+  assert_int_equal(record_attach(f->path, &other), 0);
+  assert_int_equal(other.event_count, 16);
+  uint32_t process = claim(f, "a");
+  struct record_event e = to_port(80, 40000);
+  record_write(&other, process, &e);
+  assert_int_equal(record_row(&f->map, process)->calls_connect, 1);
+  record_unmap(&other);
+}
+
+static void what_is_no_recording_is_refused(void **state)
+{
+  struct fixture *f = *state;
+  struct record_map other;
+  assert_int_equal(record_attach("/", &other), EISDIR);
+  assert_int_equal(record_attach("/nonexistent", &other), ENOENT);
+  assert_int_equal(truncate(f->path, RECORD_HEADER_SIZE - 1), 0);
+  assert_int_equal(record_attach(f->path, &other), EINVAL);
+  assert_int_equal(truncate(f->path, (off_t)f->map.size), 0);
+  assert_int_equal(record_attach(f->path, &other), EINVAL); /* a header of zeros by now */
+}
+
+static void a_damaged_header_is_told(void **state)
+{
+  struct fixture *f = *state;
+  struct record_header h;
+  memcpy(&h, (const void *)f->map.header, sizeof h);
+  uint64_t size = f->map.size;
+  assert_null(record_header_problem(&h, size));
+  assert_non_null(strstr(record_header_problem(&h, size - 1), "truncated"));
+  h.events.count = 15;
+  assert_non_null(record_header_problem(&h, size));
+  h.events.count = 1u << 31;
+  assert_non_null(record_header_problem(&h, size));
+  h.events.count = 16;
+  h.destinations.offset = UINT64_MAX - 63;
+  assert_non_null(record_header_problem(&h, size));
+  h.incompatible = 1;
+  assert_non_null(strstr(record_header_problem(&h, size), "newer"));
+  h.byte_order = 0x04030201;
+  assert_non_null(strstr(record_header_problem(&h, size), "byte order"));
+  h.magic = record_magic() ^ UINT64_C(1) << 56;
+  assert_non_null(strstr(record_header_problem(&h, size), "another version"));
+}
+
+#define WITH_FILE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      WITH_FILE(an_event_comes_back_as_it_was),
+      WITH_FILE(the_ring_keeps_the_last_and_counts_the_others),
+      WITH_FILE(a_torn_cell_costs_one_event_a_round_and_is_never_shown),
+      WITH_FILE(rows_run_out_into_one_for_all_others),
+      WITH_FILE(a_row_says_who_it_is),
+      WITH_FILE(counters_add_up),
+      WITH_FILE(destinations_are_told_apart_until_the_table_is_full),
+      WITH_FILE(a_sketch_is_within_a_third_at_any_size),
+      cmocka_unit_test(buckets_are_in_order_and_an_eighth_wide),
+      cmocka_unit_test(quantiles),
+      WITH_FILE(a_file_is_made_once_and_only_for_its_owner),
+      WITH_FILE(attaching_shares_it),
+      WITH_FILE(what_is_no_recording_is_refused),
+      WITH_FILE(a_damaged_header_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+//
+// steer/: a program's memory read without trusting it, and what is remembered of descriptors.
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+
+#include "steer/descriptor.h"
+#include "steer/endpoint.h"
+
+static void bad_pointers_are_an_answer(void **state)
+{
+  (void)state;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(two != MAP_FAILED);
+  assert_int_equal(munmap(two + page, page), 0);
+  assert_true(memory_readable(two, 16));
+  assert_true(memory_readable(two + page - 16, 16));
+  assert_true(memory_readable(two + page - 3, 3));
+  assert_false(memory_readable(two + page - 15, 16));
+  assert_false(memory_readable(two + page, 2));
+  assert_false(memory_readable(NULL, 16));
+  assert_false(memory_readable((void *)8, 2));
+  assert_false(memory_readable((void *)UINTPTR_MAX, 16));
+  assert_int_equal(mprotect(two, page, PROT_NONE), 0);
+  assert_false(memory_readable(two, 16));
+}
+
+static void an_ipv4_address_is_kept_v4_mapped(void **state)
+{
+  (void)state;
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(80)};
+  struct endpoint e;
+  static const uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 7};
+  inet_pton(AF_INET, "10.0.0.7", &in.sin_addr);
+  assert_true(endpoint_from(&e, (struct sockaddr *)&in, sizeof in));
+  assert_memory_equal(e.address, mapped, 16);
+  assert_int_equal(e.port, 80);
+  assert_false(endpoint_from(&e, (struct sockaddr *)&in, sizeof in - 1));
+}
+
+static void an_ipv6_address_may_lack_its_scope(void **state)
+{
+  (void)state;
+  struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(443),
+                             .sin6_scope_id = 9};
+  struct endpoint e;
+  assert_true(endpoint_from(&e, (struct sockaddr *)&in6, sizeof in6));
+  assert_int_equal(e.scope, 9);
+  assert_true(endpoint_from(&e, (struct sockaddr *)&in6, 24)); /* RFC 2133's length */
+  assert_int_equal(e.scope, 0);
+  assert_int_equal(e.port, 443);
+  assert_false(endpoint_from(&e, (struct sockaddr *)&in6, 23));
+}
+
+static void other_families_are_not_ours(void **state)
+{
+  (void)state;
+  struct sockaddr un = {.sa_family = AF_UNIX};
+  struct endpoint e;
+  assert_false(endpoint_from(&e, &un, sizeof un));
+  assert_false(endpoint_from(&e, NULL, sizeof un));
+  assert_int_equal(endpoint_family(&un, 1), AF_UNSPEC);
+}
+
+static void a_kind_needs_no_doubt(void **state)
+{
+  (void)state;
+  static const struct {
+    int domain, type, protocol;
+    enum socket_kind kind;
+  } made[] = {
+      {AF_INET, SOCK_STREAM, 0, SOCKET_TCP},
+      {AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP, SOCKET_TCP},
+      {AF_INET, SOCK_DGRAM, 0, SOCKET_UDP},
+      {AF_INET, SOCK_DGRAM, IPPROTO_ICMP, SOCKET_UNKNOWN},
+      {AF_INET, SOCK_STREAM, 262, SOCKET_MPTCP},
+      {AF_INET, SOCK_STREAM, IPPROTO_SCTP, SOCKET_UNKNOWN},
+      {AF_INET, SOCK_RAW, IPPROTO_ICMP, SOCKET_UNKNOWN},
+      {AF_UNIX, SOCK_STREAM, 0, SOCKET_OTHER},
+      {AF_NETLINK, SOCK_RAW, 0, SOCKET_OTHER},
+  };
+  for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+    descriptor_made(7, made[i].domain, made[i].type, made[i].protocol);
+    assert_int_equal(descriptor_get(7).kind, made[i].kind);
+  }
+}
+
+static void closing_forgets_all_but_the_port(void **state)
+{
+  (void)state;
+  struct descriptor d = {.port = 4242, .kind = SOCKET_TCP,
+                         .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM};
+  descriptor_set(8, d);
+  descriptor_closed(8);
+  assert_int_equal(descriptor_get(8).kind, SOCKET_UNKNOWN);
+  assert_int_equal(descriptor_get(8).flags, DESCRIPTOR_PROGRAM);
+  assert_int_equal(descriptor_get(8).port, 4242);
+  descriptor_made(8, AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(descriptor_get(8).port, 0);
+}
+
+static void numbers_out_of_range_are_not_remembered(void **state)
+{
+  (void)state;
+  struct descriptor d = {.port = 1, .kind = SOCKET_TCP};
+  descriptor_set(-1, d);
+  descriptor_set(DESCRIPTORS, d);
+  descriptor_set(DESCRIPTORS - 1, d);
+  assert_int_equal(descriptor_get(-1).port, 0);
+  assert_int_equal(descriptor_get(DESCRIPTORS).port, 0);
+  assert_int_equal(descriptor_get(DESCRIPTORS - 1).port, 1);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(bad_pointers_are_an_answer),
+      cmocka_unit_test(an_ipv4_address_is_kept_v4_mapped),
+      cmocka_unit_test(an_ipv6_address_may_lack_its_scope),
+      cmocka_unit_test(other_families_are_not_ours),
+      cmocka_unit_test(a_kind_needs_no_doubt),
+      cmocka_unit_test(closing_forgets_all_but_the_port),
+      cmocka_unit_test(numbers_out_of_range_are_not_remembered),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
