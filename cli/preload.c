@@ -54,7 +54,7 @@ static void installed(char path[PATH_MAX])
     char tail[64];
     int n = snprintf(tail, sizeof tail, "/%s/berth", libs[i]);
     int prefix = (int)strlen(PKGLIBDIR) - n;
-    if (prefix < 0 || strcmp(PKGLIBDIR + prefix, tail) != 0)
+    if (prefix < 0 || strcmp(&PKGLIBDIR[prefix], tail) != 0)
       continue;
     if (installed_abis(PKGLIBDIR, prefix) > 1)
       snprintf(path, PATH_MAX, "%.*s/$LIB/berth/" LIBRARY, prefix, PKGLIBDIR);

@@ -17,21 +17,36 @@
 #include "record/map.h"
 #include "record/text.h"
 
-static struct record_shape shape_with(uint32_t events)
-{
-  struct record_shape shape = RECORD_SHAPE_TREE;
-  shape.events = events;
-  return shape;
-}
-
 /* Only processes that attach map it: berth reads it like anybody. */
-static int create(int directory, const char *name, uint32_t events)
+static int create(int directory, const char *name, struct record_shape shape)
 {
   struct record_map map;
-  int error = record_create(directory, name, shape_with(events), &map);
+  int error = record_create(directory, name, shape, &map);
   if (!error)
     record_unmap(&map);
   return error;
+}
+
+/* `events` 0: as many as there is room for, at most the usual. */
+static struct record_shape shape_with(uint32_t events)
+{
+  struct record_shape shape = RECORD_SHAPE_TREE;
+  if (events)
+    shape.events = events;
+  return shape;
+}
+
+/* Half of it, or of what was not asked for, until it is as small as a shim's own. */
+static bool make_smaller(struct record_shape *shape, uint32_t events)
+{
+  const struct record_shape smallest = RECORD_SHAPE_PRIVATE;
+  if (shape->processes / 2 < smallest.processes)
+    return false;
+  shape->processes /= 2;
+  shape->destinations /= 2;
+  if (!events)
+    shape->events /= 2;
+  return true;
 }
 
 /* A path that exists is replaced if it is a recording and no process maps it. */
@@ -48,7 +63,7 @@ static bool prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
 {
   if (!make_way(file))
     return false;
-  int error = create(AT_FDCWD, file, events);
+  int error = create(AT_FDCWD, file, shape_with(events));
   if (!error && !realpath(file, path))
     error = errno;
   if (error)
@@ -67,9 +82,13 @@ static int create_in(int directory, const char *directory_path, uint32_t events,
   clock_gettime(CLOCK_MONOTONIC, &now);
   snprintf(name, sizeof name, "%d-%llx" RECORD_SUFFIX, (int)getpid(),
            (unsigned long long)now.tv_sec * 1000000000 + (unsigned long long)now.tv_nsec);
-  int error = record_directory_has_room(directory, record_size(shape_with(events)))
-                  ? create(directory, name, events)
-                  : EDQUOT;
+  struct record_shape shape = shape_with(events);
+  int error;
+  do
+    error = record_directory_has_room(directory, record_size(shape))
+                ? create(directory, name, shape)
+                : EDQUOT;
+  while ((error == EDQUOT || error == ENOSPC) && make_smaller(&shape, events));
   close(directory);
   int n = snprintf(path, PATH_MAX, "%s/%s", directory_path, name);
   return error ? error : n < PATH_MAX ? 0 : ENAMETOOLONG;

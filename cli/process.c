@@ -54,7 +54,7 @@ static const char *state_of(const struct record_process *row, bool this_boot)
   static uint64_t own;
   if (!own)
     own = own_namespace("pid");
-  switch (row->state) {
+  switch ((uint32_t)row->state) {
   case RECORD_EXITED: return "exited";
   case RECORD_REPLACED: return "replaced";
   default: break;

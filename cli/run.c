@@ -14,7 +14,6 @@
 #include "cli/print.h"
 #include "cli/recordings.h"
 #include "cli/summary.h"
-#include "record/map.h"
 
 static const char usage[] =
     "Usage: berth run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
@@ -182,7 +181,8 @@ static void finish(struct run *run)
   say_missing(run);
   if (run->summary)
     print_summary(run->printer.out, &run->follower.reader, run->printer.json);
-  fflush(run->printer.out);
+  if (fflush(run->printer.out) || ferror(run->printer.out))
+    complain("run", "the output could not be written whole");
   follow_end(&run->follower);
   if (!run->record && !recording_delete(run->path))
     complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
@@ -206,9 +206,7 @@ static int run_beside(struct run *run, char **argv)
 static int run_main(int argc, char **argv)
 {
   static struct run run;
-  struct record_shape shape = RECORD_SHAPE_TREE;
   int c, status;
-  run.events = shape.events;
   while ((c = next_option(&run_command, argc, argv, "+:o:qZcCf" COMMON_SHORT, long_options,
                           EXIT_RUN_TROUBLE, &status)) != -1) {
     if (c == OPTION_EXIT)

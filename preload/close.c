@@ -2,6 +2,8 @@
 //
 // close(), and the two that close what was at the number they are given. The hint goes before
 // the call: afterwards another thread may have the number already.
+#include <unistd.h>
+
 #include "preload/hook.h"
 #include "steer/descriptor.h"
 

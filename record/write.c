@@ -132,13 +132,20 @@ static struct record_destination *find(const struct record_map *map,
   return NULL;
 }
 
+/* Most bits are there already, and a load does not take the line from other processors. */
+static void or_into(record_u32 *word, uint32_t bits)
+{
+  if ((atomic_load_explicit(word, memory_order_relaxed) & bits) != bits)
+    atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
+}
+
 static void sketch_port(struct record_destination *row, uint16_t port)
 {
   uint64_t h = hash_mix(port + UINT64_C(0x9e3779b97f4a7c15));
   uint32_t bitmap = h % RECORD_SKETCH_BITMAPS;
   uint32_t zeros = (uint32_t)__builtin_ctzll(h >> 7 | 1u << 15);
   uint32_t bit = (bitmap & 1 ? UINT32_C(0x10000) : 1) << zeros;
-  atomic_fetch_or_explicit(&row->sketch[bitmap / 2], bit, memory_order_relaxed);
+  or_into(&row->sketch[bitmap / 2], bit);
 }
 
 static void count_destination(const struct record_map *map, uint32_t process,

@@ -4,21 +4,27 @@ who connected, berth run and read, and TAP.
 
 A test is a function whose name begins with test_; its docstring is its line. main() moves the
 script into a namespace, runs all of them and prints TAP. A test fails by an exception, and is
-skipped by Skip.
+skipped by Skip. What waits, waits for a condition; a test that waits too long is ended.
 """
+import contextlib
 import json
 import os
+import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
+import time
 import traceback
 
 BERTH = os.environ.get("BERTH", "berth")
 LIBBERTH = os.environ.get("LIBBERTH", "libberth.so")
 PROGRAMS = os.environ.get("TEST_PROGRAMS", "tests/programs")  # where C test programs are built
+DEADLINE = 120  # seconds a test may take: it hangs, then
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 
@@ -39,10 +45,18 @@ def equal(got, want, what="value"):
     assert got == want, f"{what}: got {got!r}, want {want!r}"
 
 
+def wait_for(condition):
+    """Waits until the condition holds and returns its value; the test's deadline ends it."""
+    while not (value := condition()):
+        time.sleep(0.005)
+    return value
+
+
 def enter_namespace():
     """Runs this script again in a network namespace of its own, with lo up."""
     if os.environ.get("BERTHTEST_NETNS") == str(os.getpid()):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        port_range(32768, 60999)
         return
     how = "-n" if os.geteuid() == 0 else "-rn"
     shell = 'BERTHTEST_NETNS=$$ exec "$0" "$@"'
@@ -95,6 +109,11 @@ class Server:
             else:
                 connection.close()
 
+    def saw(self, count):
+        """The sorted peers, once there are so many."""
+        wait_for(lambda: len(self.peers) >= count)
+        return sorted(self.peers)
+
     def close(self):
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
@@ -116,8 +135,59 @@ def berth(*arguments, **options):
     return subprocess.run([BERTH, *map(str, arguments)], **options)
 
 
+def program(code, *arguments):
+    """The command that runs this Python code, which has all of socket at hand."""
+    imports = "import ctypes, os, select, signal, struct, sys\nfrom socket import *\n"
+    return [sys.executable, "-c", imports + textwrap.dedent(code), *map(str, arguments)]
+
+
 def json_lines(text):
     return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def log_of(*places):
+    return json_lines(berth("log", "--json", *places).stdout)
+
+
+def stats_of(*places):
+    return json_lines(berth("stats", "--json", *places).stdout)
+
+
+def pick(events, *calls, **keys):
+    """Events of these calls; further keys hold (dots as __): berth__result='ok'."""
+    wanted = {k.replace("__", "."): v for k, v in keys.items()}
+    return [e for e in events if e["berth.call"] in calls
+            and all(e.get(k) == v for k, v in wanted.items())]
+
+
+def locals_of(events):
+    """The sorted (address, port) that the events say the programs had."""
+    return sorted((e["network.local.address"], e["network.local.port"]) for e in events)
+
+
+@contextlib.contextmanager
+def started(command, **options):
+    """A process that goes on, with pipes of text; it and its group are killed at the end."""
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    process = subprocess.Popen([str(word) for word in command], start_new_session=True,
+                               **{**pipes, "text": True, **options})
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            process.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def running(command, *options, **popen):
+    """A `berth run` that goes on: the process, and its recording."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = os.path.join(folder, "recording.berth")
+        run = [BERTH, "run", "-q", "--record", recording, *options, "--", *command]
+        with started(run, **popen) as process:
+            yield process, recording
 
 
 class Observed:
@@ -128,21 +198,22 @@ class Observed:
             recording = os.path.join(folder, "recording.berth")
             self.process = berth("run", "-q", "--events", events, "--record", recording,
                                  *options, "--", *command, **popen)
-            self.log = berth("log", "--json", recording)
-            self.events = json_lines(self.log.stdout)
-            self.stats = json_lines(berth("stats", "--json", recording).stdout)
+            self.events = log_of(recording)
+            self.stats = stats_of(recording)
 
     def calls(self, *calls, **keys):
-        """Events of these calls; further keys hold (dots as __): berth__result='ok'."""
-        wanted = {k.replace("__", "."): v for k, v in keys.items()}
-        return [e for e in self.events if e["berth.call"] in calls
-                and all(e.get(k) == v for k, v in wanted.items())]
+        return pick(self.events, *calls, **keys)
 
     def total(self, group, name):
         return sum(s[group][name] for s in self.stats)
 
 
+def _too_long(*_):
+    raise TimeoutError(f"not done after {DEADLINE} s")
+
+
 def _run(test):
+    signal.alarm(DEADLINE)
     try:
         test()
     except Skip as reason:
@@ -151,7 +222,18 @@ def _run(test):
         for line in traceback.format_exc().splitlines():
             print("#", line)
         return "not ok", ""
+    finally:
+        signal.alarm(0)
     return "ok", ""
+
+
+def _alone():
+    """Nothing of the caller's berth, no core files: default recordings go to a folder of ours."""
+    for name in [n for n in os.environ if n.startswith("BERTH_")] + ["RUNTIME_DIRECTORY"]:
+        os.environ.pop(name, None)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, _too_long)
+    return tempfile.TemporaryDirectory()
 
 
 def main(module="__main__", namespace=True):
@@ -162,9 +244,10 @@ def main(module="__main__", namespace=True):
              if n.startswith("test_") and (not names or n in names)]
     print(f"1..{len(tests)}", flush=True)
     failed = 0
-    for number, test in enumerate(tests, 1):
-        line = (test.__doc__ or test.__name__).split("\n")[0].rstrip(".")
-        verdict, note = _run(test)
-        failed += verdict != "ok"
-        print(f"{verdict} {number} - {line}{note}", flush=True)
+    with _alone() as os.environ["XDG_RUNTIME_DIR"]:
+        for number, test in enumerate(tests, 1):
+            line = (test.__doc__ or test.__name__).split("\n")[0].rstrip(".")
+            verdict, note = _run(test)
+            failed += verdict != "ok"
+            print(f"{verdict} {number} - {line}{note}", flush=True)
     sys.exit(failed > 0)
