@@ -30,6 +30,9 @@ extern const struct command env_command, log_command, run_command, stats_command
 /* "berth: WHERE: WHAT" on stderr. */
 __attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);
 
+/* What is said of a recording whose reader is `broken`. */
+#define BROKEN "it shrank while it was read, or cannot be read any more"
+
 /* The options that every command has. */
 #define COMMON_OPTIONS {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}
 #define COMMON_SHORT "hV"

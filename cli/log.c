@@ -85,6 +85,19 @@ static bool set_option(struct log_options *o, int c)
   return false;
 }
 
+/* --- the recordings --------------------------------------------------------------------- */
+
+struct followed {
+  struct follower follower;
+  char *path;
+};
+
+struct open_recordings {
+  struct recordings found;
+  struct followed *followed;
+  size_t count;
+};
+
 /* --- events kept, to be sorted or to show the last of ---------------------------------- */
 
 struct kept_event {
@@ -124,26 +137,18 @@ static int by_time(const void *a, const void *b)
 }
 
 /* Everything so far, in time's order where it comes from several recordings. */
-static void print_kept(struct log_options *o, struct follower *followers, size_t count)
+static void print_kept(struct log_options *o, struct open_recordings *all)
 {
   struct kept k = {.printer = &o->printer};
-  for (size_t i = 0; i < count; i++)
-    follow_read(&followers[i], !o->follow, keep, &k);
-  if (count > 1 && k.count)
+  for (size_t i = 0; i < all->count; i++)
+    follow_read(&all->followed[i].follower, !o->follow, keep, &k);
+  if (all->count > 1 && k.count)
     qsort(k.events, k.count, sizeof *k.events, by_time);
   size_t from = o->lines && o->lines < k.count ? k.count - o->lines : 0;
   for (size_t i = from; i < k.count; i++)
     print_event(&k.events[i].event, k.events[i].process, &o->printer);
   free(k.events);
 }
-
-/* --- the recordings --------------------------------------------------------------------- */
-
-struct open_recordings {
-  struct recordings found;
-  struct follower *followers;
-  size_t count;
-};
 
 static bool open_one(struct open_recordings *all, const char *path)
 {
@@ -153,10 +158,11 @@ static bool open_one(struct open_recordings *all, const char *path)
     complain("log", "%s: %s", path, problem);
     return false;
   }
-  struct follower *more = realloc(all->followers, (all->count + 1) * sizeof *more);
-  if (!more || !follow_begin(&more[all->count], &reader))
+  struct followed *more = realloc(all->followed, (all->count + 1) * sizeof *more);
+  if (!more || !follow_begin(&more[all->count].follower, &reader))
     abort();
-  all->followers = more;
+  more[all->count].path = strdup(path);
+  all->followed = more;
   all->count++;
   return true;
 }
@@ -180,19 +186,40 @@ static void open_new(struct open_recordings *all, int count, char **operands)
   all->found = now;
 }
 
+/* Says which recordings could not be read to the end. */
+static bool say_broken(const struct open_recordings *all)
+{
+  bool any = false;
+  for (size_t i = 0; i < all->count; i++)
+    if (all->followed[i].follower.reader.broken) {
+      complain("log", "%s: " BROKEN, all->followed[i].path);
+      any = true;
+    }
+  return any;
+}
+
 static int follow_on(struct log_options *o, struct open_recordings *all, int count,
                      char **operands)
 {
   const struct timespec tick = {.tv_nsec = 20 * 1000000};
   for (unsigned n = 1;; n++) {
     for (size_t i = 0; i < all->count; i++)
-      follow_read(&all->followers[i], false, print_event, &o->printer);
-    if (fflush(o->printer.out) || ferror(o->printer.out))
+      follow_read(&all->followed[i].follower, false, print_event, &o->printer);
+    if (fflush(o->printer.out) || ferror(o->printer.out) || say_broken(all))
       return EXIT_TROUBLE;
     nanosleep(&tick, NULL);
     if (n % 10 == 0)
       open_new(all, count, operands);
   }
+}
+
+static void close_all(struct open_recordings *all)
+{
+  for (size_t i = 0; i < all->count; i++) {
+    follow_end(&all->followed[i].follower);
+    free(all->followed[i].path);
+  }
+  free(all->followed);
 }
 
 static int log_recordings(struct log_options *o, int count, char **operands)
@@ -202,15 +229,13 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   for (size_t i = 0; i < all.found.count; i++)
     trouble |= !open_one(&all, all.found.paths[i]);
   if (all.count == 1 && !o->lines)
-    follow_read(&all.followers[0], !o->follow, print_event, &o->printer);
+    follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);
   else
-    print_kept(o, all.followers, all.count);
+    print_kept(o, &all);
+  trouble |= fflush(o->printer.out) != 0 || say_broken(&all);
   if (o->follow && !trouble)
     trouble = follow_on(o, &all, count, operands) != EXIT_YES;
-  trouble |= fflush(o->printer.out) != 0;
-  for (size_t i = 0; i < all.count; i++)
-    follow_end(&all.followers[i]);
-  free(all.followers);
+  close_all(&all);
   recordings_free(&all.found);
   return trouble ? EXIT_TROUBLE : EXIT_YES;
 }

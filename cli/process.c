@@ -66,7 +66,7 @@ static const char *state_of(const struct record_process *row, bool this_boot)
   return lives(row) ? "running" : "died";
 }
 
-bool process_any_running(const struct record_reader *reader)
+bool process_any_running(struct record_reader *reader)
 {
   struct record_process row;
   bool this_boot = same_boot(reader);
@@ -95,7 +95,7 @@ static void share_destinations(struct process *p, uint32_t process,
     p->destination_count++;
 }
 
-bool process_table_read(struct process_table *table, const struct record_reader *reader)
+bool process_table_read(struct process_table *table, struct record_reader *reader)
 {
   uint32_t used = record_processes_used(reader), last = reader->processes.count - 1;
   uint64_t *torn = calloc(reader->processes.count, sizeof *torn);

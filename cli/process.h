@@ -27,11 +27,11 @@ struct process_table {
 };
 
 /* Returns false without memory. */
-bool process_table_read(struct process_table *table, const struct record_reader *reader);
+bool process_table_read(struct process_table *table, struct record_reader *reader);
 void process_table_free(struct process_table *table);
 
 /* Whether a process that wrote to this recording still runs, as far as its rows tell. */
-bool process_any_running(const struct record_reader *reader);
+bool process_any_running(struct record_reader *reader);
 
 struct port_summary {
   uint32_t distinct, even;

@@ -127,7 +127,7 @@ void recordings_free(struct recordings *r)
 /* --- tidying ----------------------------------------------------------------------------- */
 
 /* A process that maps a recording holds a shared lock on it, where locks hold. */
-static bool is_mapped(int fd, const struct record_reader *reader)
+static bool is_mapped(int fd, struct record_reader *reader)
 {
   if (flock(fd, LOCK_EX | LOCK_NB))
     return true;

@@ -181,6 +181,8 @@ static void finish(struct run *run)
   say_missing(run);
   if (run->summary)
     print_summary(run->printer.out, &run->follower.reader, run->printer.json);
+  if (run->follower.reader.broken)
+    complain("run", "%s: " BROKEN, run->path);
   if (fflush(run->printer.out) || ferror(run->printer.out))
     complain("run", "the output could not be written whole");
   follow_end(&run->follower);

@@ -31,9 +31,12 @@ static bool print_recording(const char *path, bool json)
     return false;
   }
   bool ok = print_summary(stdout, &reader, json);
-  record_close(&reader);
   if (!ok)
     complain("stats", "%s: out of memory", path);
+  else if (reader.broken)
+    complain("stats", "%s: " BROKEN, path);
+  ok &= !reader.broken;
+  record_close(&reader);
   return ok;
 }
 

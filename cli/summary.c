@@ -115,7 +115,7 @@ static void print_process(FILE *out, const struct process *p)
   print_events(out, p);
 }
 
-bool print_summary(FILE *out, const struct record_reader *reader, bool json)
+bool print_summary(FILE *out, struct record_reader *reader, bool json)
 {
   struct process_table table;
   if (!process_table_read(&table, reader))

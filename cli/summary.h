@@ -11,6 +11,6 @@
 #include "record/read.h"
 
 /* Returns false without memory. */
-bool print_summary(FILE *out, const struct record_reader *reader, bool json);
+bool print_summary(FILE *out, struct record_reader *reader, bool json);
 
 #endif

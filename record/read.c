@@ -13,9 +13,12 @@
 #include "record/duration.h"
 #include "record/header.h"
 
-static bool read_at(const struct record_reader *reader, void *to, size_t size, uint64_t offset)
+static bool read_at(struct record_reader *reader, void *to, size_t size, uint64_t offset)
 {
-  return pread(reader->fd, to, size, (off_t)offset) == (ssize_t)size;
+  if (pread(reader->fd, to, size, (off_t)offset) == (ssize_t)size)
+    return true;
+  reader->broken = true;
+  return false;
 }
 
 static const char *open_checked(struct record_reader *reader)
@@ -63,7 +66,7 @@ void record_close(struct record_reader *reader)
   reader->scratch = NULL;
 }
 
-bool record_read_process(const struct record_reader *reader, uint32_t process,
+bool record_read_process(struct record_reader *reader, uint32_t process,
                          struct record_process *row)
 {
   uint64_t offset = reader->processes.offset + (uint64_t)process * RECORD_PROCESS_STRIDE;
@@ -74,7 +77,7 @@ bool record_read_process(const struct record_reader *reader, uint32_t process,
   return row->state != RECORD_FREE;
 }
 
-uint32_t record_processes_used(const struct record_reader *reader)
+uint32_t record_processes_used(struct record_reader *reader)
 {
   uint32_t claimed = 0;
   uint32_t last = reader->processes.count - 1;
@@ -84,7 +87,7 @@ uint32_t record_processes_used(const struct record_reader *reader)
   return claimed < last ? claimed : last;
 }
 
-uint64_t record_head(const struct record_reader *reader)
+uint64_t record_head(struct record_reader *reader)
 {
   uint64_t head = 0;
   if (!read_at(reader, &head, sizeof head, offsetof(struct record_header, head)))
@@ -92,7 +95,7 @@ uint64_t record_head(const struct record_reader *reader)
   return head;
 }
 
-uint64_t record_oldest(const struct record_reader *reader, uint64_t head)
+uint64_t record_oldest(struct record_reader *reader, uint64_t head)
 {
   return head > reader->events.count ? head - reader->events.count : 0;
 }
@@ -120,7 +123,7 @@ static void judge(const struct record_cell *copies, size_t at, size_t count, uin
   }
 }
 
-size_t record_read_events(const struct record_reader *reader, uint64_t from, size_t count,
+size_t record_read_events(struct record_reader *reader, uint64_t from, size_t count,
                           struct record_read_event *out)
 {
   uint64_t head = record_head(reader);
@@ -144,7 +147,7 @@ size_t record_read_events(const struct record_reader *reader, uint64_t from, siz
 
 /* Adds up the odd cells by their writer's row; with `before`, only those that it has too.
  * Returns how many there are. */
-static size_t odd_cells(const struct record_reader *reader, uint64_t *seqs,
+static size_t odd_cells(struct record_reader *reader, uint64_t *seqs,
                         const uint64_t *before, uint64_t *torn, size_t rows)
 {
   size_t found = 0;
@@ -168,7 +171,7 @@ static size_t odd_cells(const struct record_reader *reader, uint64_t *seqs,
   return found;
 }
 
-void record_count_torn(const struct record_reader *reader, uint64_t *torn, size_t rows)
+void record_count_torn(struct record_reader *reader, uint64_t *torn, size_t rows)
 {
   uint64_t *before = calloc(2 * (size_t)reader->events.count, sizeof *before);
   if (!before)
@@ -220,7 +223,7 @@ static void copy_destination(const struct record_destination *row,
   d->process = row->process;
 }
 
-size_t record_read_destinations(const struct record_reader *reader,
+size_t record_read_destinations(struct record_reader *reader,
                                 struct record_read_destination **out)
 {
   struct record_read_destination *all = NULL;

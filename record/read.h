@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The reader's side of a recording. It copies with pread(2) and never maps: a file that
- * shrinks while it is read is an error, not a SIGBUS. Nothing in a recording is trusted: each
+ * shrinks while it is read is an error (`broken`), not a SIGBUS. Nothing in a recording is trusted: each
  * offset, count and name is checked before use. Allocates; not for signal handlers.
  */
 #ifndef BERTH_RECORD_READ_H
@@ -20,6 +20,7 @@ struct record_reader {
   uint32_t flags;
   char boot_id[37], version[17];
   struct record_cell *scratch; /* three copies of RECORD_READ_MAX cells */
+  bool broken; /* a read came short: the file shrank, or cannot be read any more */
 };
 
 /* Opens a recording. Returns NULL, or what is wrong with it: words for people, to be used
@@ -28,14 +29,14 @@ const char *record_open(struct record_reader *reader, int directory, const char 
 void record_close(struct record_reader *reader);
 
 /* A row, copied; names end in NUL. Returns false where the row is free or cannot be read. */
-bool record_read_process(const struct record_reader *reader, uint32_t process,
+bool record_read_process(struct record_reader *reader, uint32_t process,
                          struct record_process *row);
 
 /* How many rows may be in use: rows from here on, but for the shared last, are free. */
-uint32_t record_processes_used(const struct record_reader *reader);
+uint32_t record_processes_used(struct record_reader *reader);
 
 /* Index of the next event to be written; 0 where it cannot be read. */
-uint64_t record_head(const struct record_reader *reader);
+uint64_t record_head(struct record_reader *reader);
 
 /* What a walk finds at an event's place. */
 enum record_fate {
@@ -54,16 +55,16 @@ struct record_read_event {
 
 /* Reads the events [from, from + count) into `out`. Returns how many were read: fewer than
  * asked at the head and at the ring's end, 0 at the head or where the file cannot be read. */
-size_t record_read_events(const struct record_reader *reader, uint64_t from, size_t count,
+size_t record_read_events(struct record_reader *reader, uint64_t from, size_t count,
                           struct record_read_event *out);
 #define RECORD_READ_MAX 256 /* events a call at the most */
 
 /* The first event that the ring can still hold, given the head. */
-uint64_t record_oldest(const struct record_reader *reader, uint64_t head);
+uint64_t record_oldest(struct record_reader *reader, uint64_t head);
 
 /* Counts, for each of `rows` rows, the events that their writers began and did not finish.
  * Waits RECORD_PATIENCE_MS where it finds any, for writers that are merely slow. */
-void record_count_torn(const struct record_reader *reader, uint64_t *torn, size_t rows);
+void record_count_torn(struct record_reader *reader, uint64_t *torn, size_t rows);
 
 struct record_read_destination {
   uint8_t address[16];
@@ -76,7 +77,7 @@ struct record_read_destination {
 
 /* All destinations of all rows, by row, most connects first; `*out` is the caller's to free.
  * Returns how many. */
-size_t record_read_destinations(const struct record_reader *reader,
+size_t record_read_destinations(struct record_reader *reader,
                                 struct record_read_destination **out);
 
 /* The p-th quantile (0 < p <= 1) of a row's durations, in nanoseconds; 0 without any. */

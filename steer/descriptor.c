@@ -60,8 +60,11 @@ void descriptor_accepted(int fd)
 
 void descriptor_closed(int fd)
 {
+  const uint8_t stale = DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING;
   struct descriptor d = descriptor_get(fd);
+  if (d.kind == SOCKET_UNKNOWN && !(d.flags & stale))
+    return; /* a daemon that closes all numbers there are dirties no page of the table */
   d.kind = SOCKET_UNKNOWN;
-  d.flags &= (uint8_t)~(DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING);
+  d.flags &= (uint8_t)~stale;
   descriptor_set(fd, d);
 }
