@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "record/clock.h"
 
 bool follow_begin(struct follower *f, struct record_reader *reader)
 {
@@ -18,13 +19,6 @@ void follow_end(struct follower *f)
 {
   record_close(&f->reader);
   free(f->processes);
-}
-
-static uint64_t now_ms(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static const struct known_process *process_of(struct follower *f, uint32_t process)
@@ -45,7 +39,7 @@ static const struct known_process *process_of(struct follower *f, uint32_t proce
 /* Whether the walk must wait at an event that is not finished. */
 static bool waits(struct follower *f, bool last)
 {
-  uint64_t now = now_ms();
+  uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000000;
   if (last)
     return false;
   if (!f->hole_since)

@@ -22,7 +22,7 @@ struct follower {
   struct record_reader reader;
   struct known_process *processes; /* reader.processes.count of them */
   uint64_t next;                   /* the event to read next */
-  uint64_t hole_since;             /* CLOCK_MONOTONIC when `next` was first found unfinished */
+  uint64_t hole_since; /* CLOCK_MONOTONIC in ms when `next` was first found unfinished */
   uint64_t overwritten, torn, lost; /* events that the walk passed by */
 };
 

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/recordings.h"
+#include "record/clock.h"
 #include "record/directory.h"
 #include "record/layout.h"
 #include "record/map.h"
@@ -75,13 +75,11 @@ static bool prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
 static int create_in(int directory, const char *directory_path, uint32_t events,
                      char path[PATH_MAX])
 {
-  struct timespec now;
   char name[64];
   if (directory < 0)
     return errno;
-  clock_gettime(CLOCK_MONOTONIC, &now);
   snprintf(name, sizeof name, "%d-%llx" RECORD_SUFFIX, (int)getpid(),
-           (unsigned long long)now.tv_sec * 1000000000 + (unsigned long long)now.tv_nsec);
+           (unsigned long long)clock_ns(CLOCK_MONOTONIC));
   struct record_shape shape = shape_with(events);
   int error;
   do

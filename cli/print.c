@@ -4,19 +4,11 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "cli/json.h"
+#include "cli/namespace.h"
 #include "record/text.h"
-
-uint64_t own_namespace(const char *kind)
-{
-  char path[64];
-  struct stat s;
-  snprintf(path, sizeof path, "/proc/self/ns/%s", kind);
-  return stat(path, &s) == 0 ? s.st_ino : 0;
-}
 
 /* An interface's name, where the number means one here: in the same network namespace. */
 static void name_scope(uint32_t scope, char name[TEXT_SCOPE_SIZE])

@@ -21,7 +21,4 @@ struct printer {
 void print_event(const struct record_event *e, const struct known_process *process,
                  void *context);
 
-/* The inode of a namespace of this process ("net", "pid"), 0 where /proc does not tell. */
-uint64_t own_namespace(const char *kind);
-
 #endif

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/print.h"
+#include "cli/namespace.h"
 
 static bool same_boot(const struct record_reader *reader)
 {

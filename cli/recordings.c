@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/process.h"
+#include "record/clock.h"
 #include "record/text.h"
 
 void default_directories(struct record_directories *d)
@@ -194,10 +194,7 @@ static bool look_at(const char *path, struct candidate *c)
 
 static void tidy(struct candidate *all, size_t count)
 {
-  struct timespec now;
-  uint64_t used = 0;
-  clock_gettime(CLOCK_REALTIME, &now);
-  uint64_t yesterday = (uint64_t)now.tv_sec * 1000000000 - DAY_NS;
+  uint64_t used = 0, yesterday = clock_ns(CLOCK_REALTIME) - DAY_NS;
   for (size_t i = 0; i < count; i++)
     used += all[i].size;
   qsort(all, count, sizeof *all, by_age);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <string.h>
 #include <sys/auxv.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "record/clock.h"
 #include "record/sys.h"
 #include "record/write.h"
 
@@ -17,13 +17,6 @@ static uint64_t namespace_inode(const char *link)
     if (text[i] >= '0' && text[i] <= '9')
       inode = inode * 10 + (uint64_t)(text[i] - '0');
   return inode;
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-  struct timespec now;
-  clock_gettime(clock, &now);
-  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* Field 22 of proc(5)'s stat, in ticks since boot: found from the last ')', since the name in

@@ -7,9 +7,9 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "record/clock.h"
 #include "record/header.h"
 #include "record/sys.h"
 
@@ -81,15 +81,13 @@ static void read_boot_id(char boot_id[36])
 
 static void write_header(struct record_header *h, const struct plan *p, bool locked)
 {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
   h->byte_order = RECORD_BYTE_ORDER;
   h->header_size = RECORD_HEADER_SIZE;
   h->file_size = p->size;
   h->processes = p->processes;
   h->destinations = p->destinations;
   h->events = p->events;
-  h->created = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+  h->created = clock_ns(CLOCK_REALTIME);
   h->flags = locked ? 0 : RECORD_NO_LOCK;
   read_boot_id(h->boot_id);
   strncpy(h->version, PACKAGE_VERSION, sizeof h->version - 1);

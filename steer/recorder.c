@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "record/clock.h"
 #include "record/sys.h"
 #include "record/text.h"
 #include "record/write.h"
@@ -97,14 +97,12 @@ static void name_recording(char *name, size_t size, uint64_t unique)
 static int create_in(int directory, char *name, size_t size, struct record_map *map)
 {
   struct record_shape shape = RECORD_SHAPE_PRIVATE;
-  struct timespec now;
   int error = EEXIST;
   shape.events = recorder_config.events;
   if (!record_directory_has_room(directory, record_size(shape)))
     return EDQUOT;
   for (int tries = 0; tries < 8 && (error == EEXIST || error == EAGAIN); tries++) {
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    name_recording(name, size, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+    name_recording(name, size, clock_ns(CLOCK_MONOTONIC));
     error = record_create(directory, name, shape, map);
   }
   return error;

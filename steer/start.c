@@ -2,9 +2,9 @@
 #include "steer/start.h"
 
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "record/clock.h"
 #include "record/map.h"
 #include "record/text.h"
 #include "steer/log.h"
@@ -99,13 +99,6 @@ static void set_name(const char *executed)
   memcpy(recorder_config.name, name, n);
 }
 
-static void set_started(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  recorder_config.started = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void say_hello(void)
 {
   char line[512];
@@ -124,7 +117,7 @@ void start_recording(const struct start_environment *e)
   set_events(e->events);
   set_log(e->log, e->log_only);
   set_name(e->executed);
-  set_started();
+  recorder_config.started = clock_ns(CLOCK_REALTIME);
   record_directories(&recorder_config.defaults, &e->places);
   if (e->policy && e->policy[0])
     warn("BERTH_POLICY", e->policy, "this berth observes only: it does not steer yet");

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "steer/observation.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "record/clock.h"
+#include "steer/recorder.h"
+#include "steer/socket.h"
+
+void observation_begin(struct observation *o, int fd)
+{
+  o->fd = fd;
+  o->before = descriptor_get(fd);
+  o->state = -1;
+  o->time = clock_ns(CLOCK_REALTIME);
+  o->began = clock_ns(CLOCK_MONOTONIC);
+}
+
+bool observation_is_idle(int fd)
+{
+  return !recorder_wanted() || descriptor_get(fd).kind == SOCKET_OTHER;
+}
+
+bool observation_lacks_port(struct observation *o)
+{
+  struct endpoint local;
+  struct descriptor d = o->before;
+  if (d.flags & DESCRIPTOR_SETTLED)
+    return false;
+  if (d.kind != SOCKET_UNKNOWN && d.port == 0)
+    return true; /* seen made, and nothing since */
+  if (socket_local(o->fd, &local) && local.port == 0)
+    return true;
+  if (local.port)
+    d.flags |= DESCRIPTOR_SETTLED;
+  else if (errno == EAFNOSUPPORT)
+    d.kind = SOCKET_OTHER;
+  descriptor_set(o->fd, d);
+  return false;
+}
+
+bool observation_is_void(int error)
+{
+  return error == EBADF || error == ENOTSOCK || error == EFAULT;
+}
+
+/* The kernel has read it where the call got anywhere; a failure
+ * could be a seccomp filter's, so the kernel is asked. */
+bool observation_may_read(const struct sockaddr *address, socklen_t size, int error)
+{
+  if (!address || size < sizeof address->sa_family)
+    return false;
+  if (error == 0 || error == EINPROGRESS)
+    return true;
+  return memory_readable(address, size < sizeof(struct sockaddr_in6)
+                                      ? size
+                                      : sizeof(struct sockaddr_in6));
+}
+
+/* bind() takes AF_UNSPEC for AF_INET (net/ipv4/af_inet.c, __inet_bind). */
+bool observation_endpoint(struct endpoint *asked, const struct sockaddr *address, socklen_t size)
+{
+  struct sockaddr_in in;
+  if (endpoint_family(address, size) != AF_UNSPEC)
+    return endpoint_from(asked, address, size);
+  if (size < sizeof in)
+    return false;
+  memcpy(&in, address, sizeof in);
+  in.sin_family = AF_INET;
+  return endpoint_from(asked, (struct sockaddr *)&in, sizeof in);
+}
+
+struct record_event observation_event(const struct observation *o, enum record_call call, int error)
+{
+  struct record_event e = {
+      .time = o->time,
+      .duration = clock_ns(CLOCK_MONOTONIC) - o->began,
+      .fd = (uint32_t)o->fd,
+      .call = (uint8_t)call,
+      .result = error == 0               ? RECORD_OK
+                : error == EINPROGRESS   ? RECORD_IN_PROGRESS
+                                         : RECORD_FAILED,
+      .error = (uint16_t)(error == EINPROGRESS ? 0 : error),
+  };
+  return e;
+}
+
+void observation_put_local(struct record_event *e, const struct endpoint *local)
+{
+  memcpy(e->local, local->address, sizeof e->local);
+  e->local_scope = local->scope;
+  e->local_port = local->port;
+}
+
+void observation_put_peer(struct record_event *e, const struct endpoint *peer)
+{
+  memcpy(e->peer, peer->address, sizeof e->peer);
+  e->peer_scope = peer->scope;
+  e->peer_port = peer->port;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the observe_*.c files share: the steps from a call to its event.
+ */
+#ifndef BERTH_STEER_OBSERVATION_H
+#define BERTH_STEER_OBSERVATION_H
+
+#include "steer/endpoint.h"
+#include "steer/observe.h"
+
+/* Whether there is nothing to observe: nowhere to record, or a family that is not ours. */
+bool observation_is_idle(int fd);
+
+/* Starts the clocks and takes what is remembered of the descriptor. */
+void observation_begin(struct observation *o, int fd);
+
+/* Whether the socket is of ours and has no port, so that the call will choose one. Asks the
+ * kernel where nobody saw the socket made, and remembers the answer. */
+bool observation_lacks_port(struct observation *o);
+
+/* Whether the call never got as far as a socket of ours, or as its arguments. */
+bool observation_is_void(int error);
+
+/* Whether a sockaddr of the program's may be read, after a call that ended with `error`. */
+bool observation_may_read(const struct sockaddr *address, socklen_t size, int error);
+
+/* endpoint_from(), and AF_UNSPEC for AF_INET, as bind() and UDP's sends take it. */
+bool observation_endpoint(struct endpoint *e, const struct sockaddr *address, socklen_t size);
+
+/* An event of the call, which has just ended: `error` is 0 or its errno. */
+struct record_event observation_event(const struct observation *o, enum record_call call,
+                                      int error);
+void observation_put_local(struct record_event *e, const struct endpoint *local);
+void observation_put_peer(struct record_event *e, const struct endpoint *peer);
+
+/* Records a connect, or a send that was one, and what the descriptor is now. */
+void observation_write_connect(struct observation *o, enum record_call call,
+                               const struct endpoint *peer, int error);
+
+#endif

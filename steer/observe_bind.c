@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+//
+// bind(), and listen() on a socket that has no port yet.
+#include <errno.h>
+
+#include "steer/observation.h"
+#include "steer/recorder.h"
+#include "steer/socket.h"
+
+bool observe_bind_begin(struct observation *o, int fd)
+{
+  if (observation_is_idle(fd))
+    return false;
+  o->error = errno;
+  observation_begin(o, fd);
+  return true;
+}
+
+bool observe_listen_begin(struct observation *o, int fd)
+{
+  if (observation_is_idle(fd))
+    return false;
+  o->error = errno;
+  observation_begin(o, fd);
+  bool chooses = observation_lacks_port(o);
+  errno = o->error;
+  return chooses;
+}
+
+static void bind_ended(struct observation *o, const struct sockaddr *address, socklen_t size,
+                       int error)
+{
+  struct endpoint asked, local;
+  if (observation_is_void(error) || !observation_may_read(address, size, error) ||
+      !observation_endpoint(&asked, address, size) || !socket_local(o->fd, &local))
+    return;
+  struct record_event e = observation_event(o, RECORD_BIND, error);
+  e.transport = socket_protocol(o->fd, o->before.kind);
+  e.chosen_by = asked.port ? RECORD_PROGRAM : RECORD_KERNEL;
+  observation_put_local(&e, &local);
+  observation_put_peer(&e, &asked);
+  if (!error) {
+    struct descriptor d = o->before;
+    d.port = local.port;
+    d.flags = (uint8_t)((asked.port ? DESCRIPTOR_PROGRAM : 0) |
+                        (local.port ? DESCRIPTOR_SETTLED : 0));
+    descriptor_set(o->fd, d);
+  }
+  recorder_write(&e);
+}
+
+void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size,
+                  int result)
+{
+  int error = errno;
+  bind_ended(o, asked, size, result ? error : 0);
+  errno = error;
+}
+
+static void listen_ended(struct observation *o, int error)
+{
+  struct endpoint local;
+  if (observation_is_void(error) || error == EOPNOTSUPP || error == EINVAL ||
+      !socket_local(o->fd, &local))
+    return;
+  struct record_event e = observation_event(o, RECORD_LISTEN, error);
+  e.transport = socket_protocol(o->fd, o->before.kind);
+  observation_put_local(&e, &local);
+  if (!error) {
+    struct descriptor d = o->before;
+    d.port = local.port;
+    d.flags = DESCRIPTOR_SETTLED;
+    descriptor_set(o->fd, d);
+  }
+  recorder_write(&e);
+}
+
+void observe_listen(struct observation *o, int result)
+{
+  int error = errno;
+  listen_ended(o, result ? error : 0);
+  errno = error;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+
+#include "steer/observation.h"
+#include "steer/recorder.h"
+#include "steer/socket.h"
+
+bool observe_send_begin(struct observation *o, int fd, int flags)
+{
+  struct descriptor d = descriptor_get(fd);
+  bool fast_open = flags & MSG_FASTOPEN;
+  if (!fast_open && ((d.flags & DESCRIPTOR_SETTLED) || d.kind == SOCKET_TCP))
+    return false;
+  if (observation_is_idle(fd))
+    return false;
+  o->error = errno;
+  observation_begin(o, fd);
+  bool chooses = observation_lacks_port(o) || (fast_open && socket_tcp_state(fd) >= 0);
+  errno = o->error;
+  return chooses;
+}
+
+/* A datagram's send chose a port if there is one now. None, and EAGAIN: the kernel found none
+ * free (inet_autobind() in net/ipv4/af_inet.c). */
+static void write_datagram(struct observation *o, enum record_call call,
+                           const struct endpoint *peer, int error)
+{
+  struct endpoint local;
+  if (!socket_local(o->fd, &local) || (local.port == 0 && error != EAGAIN))
+    return;
+  struct record_event e = observation_event(o, call, error);
+  e.transport = socket_protocol(o->fd, o->before.kind);
+  observation_put_local(&e, &local);
+  observation_put_peer(&e, peer);
+  if (local.port) {
+    struct descriptor d = {.port = local.port,
+                           .kind = o->before.kind,
+                           .flags = DESCRIPTOR_SETTLED};
+    descriptor_set(o->fd, d);
+  }
+  recorder_write(&e);
+}
+
+static void send_ended(struct observation *o, enum record_call call, int flags,
+                       const struct sockaddr *address, socklen_t size, int error)
+{
+  struct endpoint peer;
+  if (!observation_may_read(address, size, error) || !observation_endpoint(&peer, address, size))
+    return;
+  if (!(flags & MSG_FASTOPEN) || socket_tcp_state(o->fd) < 0)
+    write_datagram(o, call, &peer, error);
+  else if (error != EALREADY && error != EISCONN)
+    observation_write_connect(o, call, &peer, error);
+}
+
+void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer,
+                    socklen_t size, ssize_t result)
+{
+  int error = errno;
+  if (result >= 0 || !observation_is_void(error))
+    send_ended(o, RECORD_SENDTO, flags, peer, size, result < 0 ? error : 0);
+  errno = error;
+}
+
+void observe_sendmsg(struct observation *o, enum record_call call, int flags,
+                     const struct msghdr *message, ssize_t result)
+{
+  int error = errno;
+  if (result >= 0 || (!observation_is_void(error) && memory_readable(message, sizeof *message)))
+    send_ended(o, call, flags, message->msg_name, message->msg_namelen,
+               result < 0 ? error : 0);
+  errno = error;
+}
