@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/follow.h"
+#include "cli/gather.h"
 #include "cli/print.h"
 #include "cli/recordings.h"
 
@@ -98,56 +99,18 @@ struct open_recordings {
   size_t count;
 };
 
-/* --- events kept, to be sorted or to show the last of ---------------------------------- */
-
-struct kept_event {
-  struct record_event event;
-  const struct known_process *process;
-  size_t order; /* of arrival */
-};
-
-struct kept {
-  const struct printer *printer;
-  struct kept_event *events;
-  size_t count, room;
-};
-
-static void keep(const struct record_event *e, const struct known_process *process,
-                 void *context)
-{
-  struct kept *k = context;
-  if (!event_matches(&k->printer->match, e))
-    return;
-  if (k->count == k->room) {
-    k->room = k->room ? 2 * k->room : 1024;
-    k->events = realloc(k->events, k->room * sizeof *k->events);
-    if (!k->events)
-      abort();
-  }
-  k->events[k->count] = (struct kept_event){*e, process, k->count};
-  k->count++;
-}
-
-static int by_time(const void *a, const void *b)
-{
-  const struct kept_event *x = a, *y = b;
-  if (x->event.time != y->event.time)
-    return x->event.time < y->event.time ? -1 : 1;
-  return x->order < y->order ? -1 : 1;
-}
-
 /* Everything so far, in time's order where it comes from several recordings. */
-static void print_kept(struct log_options *o, struct open_recordings *all)
+static void print_gathered(struct log_options *o, struct open_recordings *all)
 {
-  struct kept k = {.printer = &o->printer};
+  struct gathering g = {.match = &o->printer.match};
   for (size_t i = 0; i < all->count; i++)
-    follow_read(&all->followed[i].follower, !o->follow, keep, &k);
-  if (all->count > 1 && k.count)
-    qsort(k.events, k.count, sizeof *k.events, by_time);
-  size_t from = o->lines && o->lines < k.count ? k.count - o->lines : 0;
-  for (size_t i = from; i < k.count; i++)
-    print_event(&k.events[i].event, k.events[i].process, &o->printer);
-  free(k.events);
+    follow_read(&all->followed[i].follower, !o->follow, gather_event, &g);
+  if (all->count > 1)
+    gather_sort(&g);
+  size_t from = o->lines && o->lines < g.count ? g.count - o->lines : 0;
+  for (size_t i = from; i < g.count; i++)
+    print_event(&g.events[i].event, g.events[i].process, &o->printer);
+  free(g.events);
 }
 
 static bool open_one(struct open_recordings *all, const char *path)
@@ -231,7 +194,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   if (all.count == 1 && !o->lines)
     follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);
   else
-    print_kept(o, &all);
+    print_gathered(o, &all);
   trouble |= fflush(o->printer.out) != 0 || say_broken(&all);
   if (o->follow && !trouble)
     trouble = follow_on(o, &all, count, operands) != EXIT_YES;
