@@ -9,9 +9,9 @@
 #include <stdbool.h>
 
 enum exit_status {
-  EXIT_YES = 0,      /* done, or the answer is yes */
-  EXIT_NO = 1,       /* the answer is no */
-  EXIT_TROUBLE = 2,  /* wrong usage, or a failure */
+  EXIT_YES = 0,     /* done, or the answer is yes */
+  EXIT_NO = 1,      /* the answer is no */
+  EXIT_TROUBLE = 2, /* wrong usage, or a failure */
   EXIT_RUN_TROUBLE = 125,
   EXIT_CANNOT_EXECUTE = 126,
   EXIT_NOT_FOUND = 127,
@@ -34,7 +34,11 @@ __attribute__((format(printf, 2, 3))) void complain(const char *where, const cha
 #define BROKEN "it shrank while it was read, or cannot be read any more"
 
 /* The options that every command has. */
-#define COMMON_OPTIONS {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}
+#define COMMON_OPTIONS                                                                             \
+  {"help", no_argument, NULL, 'h'},                                                                \
+  {                                                                                                \
+    "version", no_argument, NULL, 'V'                                                              \
+  }
 #define COMMON_SHORT "hV"
 
 /* getopt_long(), with what it finds wrong told to the user, the nearest known option named,

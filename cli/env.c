@@ -51,8 +51,8 @@ static int env_main(int argc, char **argv)
   bool failed_only = false;
   unsigned long n;
   int c, status;
-  while ((c = next_option(&env_command, argc, argv, "+:Z" COMMON_SHORT, long_options,
-                          EXIT_TROUBLE, &status)) != -1) {
+  while ((c = next_option(&env_command, argc, argv, "+:Z" COMMON_SHORT, long_options, EXIT_TROUBLE,
+                          &status)) != -1) {
     switch (c) {
     case OPTION_EXIT: return status;
     case 'r': record = optarg; break;
@@ -62,8 +62,8 @@ static int env_main(int argc, char **argv)
     }
   }
   if (events && !parse_number(events, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, &n)) {
-    complain("env", "--events: '%s' is not a whole number from %u to %u", events,
-             RECORD_MIN_EVENTS, RECORD_MAX_EVENTS);
+    complain("env", "--events: '%s' is not a whole number from %u to %u", events, RECORD_MIN_EVENTS,
+             RECORD_MAX_EVENTS);
     return EXIT_TROUBLE;
   }
   if (optind < argc) {

@@ -53,8 +53,8 @@ static bool take(struct follower *f, const struct record_read_event *r, bool las
                  follow_event *each, void *context)
 {
   const struct record_event *e = &r->event;
-  bool sound = r->fate == RECORD_WHOLE && e->call < RECORD_CALLS &&
-               e->result < RECORD_RESULTS && e->chosen_by < RECORD_CHOOSERS;
+  bool sound = r->fate == RECORD_WHOLE && e->call < RECORD_CALLS && e->result < RECORD_RESULTS &&
+               e->chosen_by < RECORD_CHOOSERS;
   if (r->fate == RECORD_WRITING || r->fate == RECORD_ABSENT) {
     if (waits(f, last))
       return false;

@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-void gather_event(const struct record_event *e, const struct known_process *process,
-                  void *context)
+void gather_event(const struct record_event *e, const struct known_process *process, void *context)
 {
   struct gathering *g = context;
   if (!event_matches(g->match, e))

@@ -23,8 +23,7 @@ struct gathering {
 };
 
 /* A follow_event; `context` is the struct gathering. */
-void gather_event(const struct record_event *e, const struct known_process *process,
-                  void *context);
+void gather_event(const struct record_event *e, const struct known_process *process, void *context);
 
 /* Into time's order; of one time, in the order of arrival. */
 void gather_sort(struct gathering *g);

@@ -40,8 +40,7 @@ static json_t *timestamp(uint64_t nanoseconds)
   return json_string(text);
 }
 
-static json_t *address_of(const uint8_t address[16], uint32_t scope,
-                          const struct text_style *style)
+static json_t *address_of(const uint8_t address[16], uint32_t scope, const struct text_style *style)
 {
   char text[96], name[TEXT_SCOPE_SIZE] = "";
   struct text t = TEXT_INIT(text);

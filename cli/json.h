@@ -14,8 +14,7 @@
 struct text_style;
 
 /* New references. */
-json_t *json_event(const struct record_event *e, const char *name,
-                   const struct text_style *style);
+json_t *json_event(const struct record_event *e, const char *name, const struct text_style *style);
 json_t *json_process(const struct process *p);
 
 /* One line; takes the reference. */

@@ -161,8 +161,7 @@ static bool say_broken(const struct open_recordings *all)
   return any;
 }
 
-static int follow_on(struct log_options *o, struct open_recordings *all, int count,
-                     char **operands)
+static int follow_on(struct log_options *o, struct open_recordings *all, int count, char **operands)
 {
   const struct timespec tick = {.tv_nsec = 20 * 1000000};
   for (unsigned n = 1;; n++) {

@@ -90,8 +90,7 @@ static void unknown_long(const char *where, const char *text, const struct optio
            near ? near : "help");
 }
 
-static void unknown_short(const char *where, int c, const char *known,
-                          const struct option *options)
+static void unknown_short(const char *where, int c, const char *known, const struct option *options)
 {
   int other = isupper(c) ? tolower(c) : toupper(c);
   if (c != ':' && strchr(known, other)) {

@@ -29,10 +29,18 @@ static bool uninstalled(char path[PATH_MAX])
 }
 
 /* What ld.so may put in $LIB's place, by distribution and ABI. */
-static const char *const libs[] = {
-    "lib", "lib64", "lib32", "libx32", "lib/x86_64-linux-gnu", "lib/i386-linux-gnu",
-    "lib/x86_64-linux-gnux32", "lib/aarch64-linux-gnu", "lib/arm-linux-gnueabihf",
-    "lib/powerpc64le-linux-gnu", "lib/s390x-linux-gnu", "lib/riscv64-linux-gnu"};
+static const char *const libs[] = {"lib",
+                                   "lib64",
+                                   "lib32",
+                                   "libx32",
+                                   "lib/x86_64-linux-gnu",
+                                   "lib/i386-linux-gnu",
+                                   "lib/x86_64-linux-gnux32",
+                                   "lib/aarch64-linux-gnu",
+                                   "lib/arm-linux-gnueabihf",
+                                   "lib/powerpc64le-linux-gnu",
+                                   "lib/s390x-linux-gnu",
+                                   "lib/riscv64-linux-gnu"};
 #define LIBS (sizeof libs / sizeof *libs)
 
 static int installed_abis(const char *prefix, int length)

@@ -36,8 +36,7 @@ static void print_text(FILE *out, const struct record_event *e, const char *name
   fwrite(line, 1, (size_t)(t.at - t.start), out);
 }
 
-void print_event(const struct record_event *e, const struct known_process *process,
-                 void *context)
+void print_event(const struct record_event *e, const struct known_process *process, void *context)
 {
   static uint64_t net;
   const struct printer *p = context;

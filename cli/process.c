@@ -33,9 +33,10 @@ static bool ask_proc(uint32_t pid, char *letter, unsigned long long *start)
   close(fd);
   text[n > 0 ? n : 0] = '\0';
   const char *after_name = strrchr(text, ')');
-  return after_name &&
-         sscanf(after_name + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
-                                " %*d %*d %*d %*d %llu", letter, start) == 2;
+  return after_name && sscanf(after_name + 1,
+                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
+                              " %*d %*d %*d %*d %llu",
+                              letter, start) == 2;
 }
 
 /* A pid has one holder at a time, so who holds it now and started before the row was taken is

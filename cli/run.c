@@ -77,8 +77,7 @@ static void set_option(struct run *run, int c)
 
 static bool check_options(struct run *run, int operands)
 {
-  bool prints = run->output || run->summary || run->printer.json ||
-                run->printer.match.failed_only;
+  bool prints = run->output || run->summary || run->printer.json || run->printer.match.failed_only;
   if (!operands)
     complain("run", "no COMMAND; `berth run -h` tells how");
   else if (run->exec && prints)

@@ -14,8 +14,8 @@ static void print_calls(FILE *out, const struct record_process *row)
   fprintf(out,
           "  calls        %" PRIu64 " connect, %" PRIu64 " bind, %" PRIu64 " listen, %" PRIu64
           " send: %" PRIu64 " ok, %" PRIu64 " in progress, %" PRIu64 " failed\n",
-          row->calls_connect, row->calls_bind, row->calls_listen, row->calls_send,
-          row->results_ok, row->results_in_progress, row->results_failed);
+          row->calls_connect, row->calls_bind, row->calls_listen, row->calls_send, row->results_ok,
+          row->results_in_progress, row->results_failed);
 }
 
 static void print_errors(FILE *out, const struct record_process *row)
@@ -34,8 +34,7 @@ static void print_errors(FILE *out, const struct record_process *row)
 static void print_ports(FILE *out, const struct record_process *row)
 {
   struct port_summary s = summarise_ports(row);
-  fprintf(out,
-          "  chosen by    kernel %" PRIu64 ", program %" PRIu64 ", policy %" PRIu64 "\n",
+  fprintf(out, "  chosen by    kernel %" PRIu64 ", program %" PRIu64 ", policy %" PRIu64 "\n",
           row->chosen_by_kernel, row->chosen_by_program, row->chosen_by_policy);
   if (s.distinct)
     fprintf(out, "  local ports  %u distinct from %u to %u, %u even, %u odd\n", s.distinct,

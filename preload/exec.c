@@ -70,18 +70,18 @@ HOOK int execveat(int fd, const char *path, char *const argv[], char *const envp
 
 /* The arguments of an execl(), up to and with the NULL that ends them. On the stack, as
  * glibc's own: these may run in a vfork child. */
-#define COLLECT(argv, first, list)                                                              \
-  do {                                                                                          \
-    va_list counting;                                                                           \
-    size_t n = 1;                                                                               \
-    va_copy(counting, list);                                                                    \
-    while (va_arg(counting, const char *))                                                      \
-      n++;                                                                                      \
-    va_end(counting);                                                                           \
-    argv = alloca((n + 1) * sizeof *argv);                                                      \
-    argv[0] = (char *)(uintptr_t)(first);                                                       \
-    for (size_t i = 1; i <= n; i++)                                                             \
-      argv[i] = va_arg(list, char *);                                                           \
+#define COLLECT(argv, first, list)                                                                 \
+  do {                                                                                             \
+    va_list counting;                                                                              \
+    size_t n = 1;                                                                                  \
+    va_copy(counting, list);                                                                       \
+    while (va_arg(counting, const char *))                                                         \
+      n++;                                                                                         \
+    va_end(counting);                                                                              \
+    argv = alloca((n + 1) * sizeof *argv);                                                         \
+    argv[0] = (char *)(uintptr_t)(first);                                                          \
+    for (size_t i = 1; i <= n; i++)                                                                \
+      argv[i] = va_arg(list, char *);                                                              \
   } while (0)
 
 HOOK int execl(const char *path, const char *first, ...)

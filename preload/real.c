@@ -98,10 +98,10 @@ static atomic_bool found;
 
 static void find_all(void)
 {
-#define FIND(type, name, parameters)                                                            \
-  {                                                                                             \
-    void *f = find(#name);                                                                      \
-    memcpy(&functions.name, &f, sizeof f);                                                      \
+#define FIND(type, name, parameters)                                                               \
+  {                                                                                                \
+    void *f = find(#name);                                                                         \
+    memcpy(&functions.name, &f, sizeof f);                                                         \
   }
   REAL_FUNCTIONS(FIND)
 #undef FIND

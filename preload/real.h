@@ -10,28 +10,27 @@
 #include <sys/types.h>
 
 /* REAL(return type, name, parameters) */
-#define REAL_FUNCTIONS(REAL)                                                                    \
-  REAL(int, connect, (int, const struct sockaddr *, socklen_t))                                 \
-  REAL(int, bind, (int, const struct sockaddr *, socklen_t))                                    \
-  REAL(int, listen, (int, int))                                                                 \
-  REAL(ssize_t, sendto,                                                                         \
-       (int, const void *, size_t, int, const struct sockaddr *, socklen_t))                    \
-  REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))                                     \
-  REAL(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                   \
-  REAL(int, socket, (int, int, int))                                                            \
-  REAL(int, accept, (int, struct sockaddr *, socklen_t *))                                      \
-  REAL(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                \
-  REAL(int, close, (int))                                                                       \
-  REAL(int, dup2, (int, int))                                                                   \
-  REAL(int, dup3, (int, int, int))                                                              \
-  REAL(int, execve, (const char *, char *const[], char *const[]))                               \
-  REAL(int, execv, (const char *, char *const[]))                                               \
-  REAL(int, execvp, (const char *, char *const[]))                                              \
-  REAL(int, execvpe, (const char *, char *const[], char *const[]))                              \
-  REAL(int, fexecve, (int, char *const[], char *const[]))                                       \
-  REAL(int, execveat, (int, const char *, char *const[], char *const[], int))                   \
-  REAL(void, _exit, (int))                                                                      \
-  REAL(void, _Exit, (int))                                                                      \
+#define REAL_FUNCTIONS(REAL)                                                                       \
+  REAL(int, connect, (int, const struct sockaddr *, socklen_t))                                    \
+  REAL(int, bind, (int, const struct sockaddr *, socklen_t))                                       \
+  REAL(int, listen, (int, int))                                                                    \
+  REAL(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))      \
+  REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))                                        \
+  REAL(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                      \
+  REAL(int, socket, (int, int, int))                                                               \
+  REAL(int, accept, (int, struct sockaddr *, socklen_t *))                                         \
+  REAL(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                   \
+  REAL(int, close, (int))                                                                          \
+  REAL(int, dup2, (int, int))                                                                      \
+  REAL(int, dup3, (int, int, int))                                                                 \
+  REAL(int, execve, (const char *, char *const[], char *const[]))                                  \
+  REAL(int, execv, (const char *, char *const[]))                                                  \
+  REAL(int, execvp, (const char *, char *const[]))                                                 \
+  REAL(int, execvpe, (const char *, char *const[], char *const[]))                                 \
+  REAL(int, fexecve, (int, char *const[], char *const[]))                                          \
+  REAL(int, execveat, (int, const char *, char *const[], char *const[], int))                      \
+  REAL(void, _exit, (int))                                                                         \
+  REAL(void, _Exit, (int))                                                                         \
   REAL(void, quick_exit, (int))
 
 struct real {

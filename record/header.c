@@ -29,11 +29,11 @@ static bool is_power_of_two(uint32_t n)
 
 static const char *sections_problem(const struct record_header *h, uint64_t size)
 {
-  const char *problem =
-      section_problem(&h->processes, RECORD_PROCESS_STRIDE, RECORD_MAX_PROCESSES, size);
+  const char *problem = section_problem(&h->processes, RECORD_PROCESS_STRIDE, RECORD_MAX_PROCESSES,
+                                        size);
   if (!problem)
-    problem = section_problem(&h->destinations, RECORD_DESTINATION_STRIDE,
-                              RECORD_MAX_DESTINATIONS, size);
+    problem = section_problem(&h->destinations, RECORD_DESTINATION_STRIDE, RECORD_MAX_DESTINATIONS,
+                              size);
   if (!problem)
     problem = section_problem(&h->events, RECORD_CELL_STRIDE, RECORD_MAX_EVENTS, size);
   if (!problem && !(is_power_of_two(h->events.count) && is_power_of_two(h->destinations.count)))

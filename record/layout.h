@@ -60,10 +60,10 @@ struct record_header {
   uint32_t incompatible; /* feature bits that it may not: none yet */
   uint64_t file_size;
   struct record_section processes, destinations, events;
-  uint64_t created;   /* CLOCK_REALTIME */
-  uint32_t flags;     /* enum record_flag */
-  char boot_id[36];   /* /proc/sys/kernel/random/boot_id; zeros where it could not be read */
-  char version[16];   /* of the berth that made the file, NUL-padded */
+  uint64_t created; /* CLOCK_REALTIME */
+  uint32_t flags;   /* enum record_flag */
+  char boot_id[36]; /* /proc/sys/kernel/random/boot_id; zeros where it could not be read */
+  char version[16]; /* of the berth that made the file, NUL-padded */
   alignas(64) record_u32 processes_claimed; /* may exceed the rows: the rest share the last */
   record_u32 destinations_used;             /* no new row beyond 7/8 of the table */
   alignas(64) record_u64 head;              /* index of the next event */
@@ -92,7 +92,7 @@ enum record_state {
 #define RECORD_PORT_WORDS (65536 / 64)
 
 struct record_process {
-  record_u32 state; /* enum record_state */
+  record_u32 state;         /* enum record_state */
   uint32_t pid, parent_pid; /* in pid_namespace */
   uint32_t uid;             /* effective, when the row was taken */
   uint64_t created;         /* CLOCK_REALTIME: when the image started, or the child was forked */
@@ -151,8 +151,8 @@ struct record_event {
   uint64_t duration; /* of the whole hooked call */
   uint32_t pid, tid;
   uint32_t fd;
-  uint16_t error;     /* errno, with RECORD_FAILED */
-  uint16_t transport; /* IPPROTO_* */
+  uint16_t error;                             /* errno, with RECORD_FAILED */
+  uint16_t transport;                         /* IPPROTO_* */
   uint8_t call, result, chosen_by, reserved1; /* enums above */
   uint16_t local_port, peer_port;
   uint32_t local_scope, peer_scope;

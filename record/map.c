@@ -43,10 +43,8 @@ static struct plan plan(struct record_shape shape)
       .destinations = {0, RECORD_DESTINATION_STRIDE, power_of_two(shape.destinations)},
       .events = {0, RECORD_CELL_STRIDE, power_of_two(shape.events)},
   };
-  p.destinations.offset =
-      p.processes.offset + (uint64_t)p.processes.stride * p.processes.count;
-  p.events.offset =
-      p.destinations.offset + (uint64_t)p.destinations.stride * p.destinations.count;
+  p.destinations.offset = p.processes.offset + (uint64_t)p.processes.stride * p.processes.count;
+  p.events.offset = p.destinations.offset + (uint64_t)p.destinations.stride * p.destinations.count;
   p.size = p.events.offset + (uint64_t)p.events.stride * p.events.count;
   return p;
 }

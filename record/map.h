@@ -36,10 +36,16 @@ struct record_shape {
 };
 
 /* A recording that a shim makes for itself: 500 KiB. */
-#define RECORD_SHAPE_PRIVATE {24, 256, 1024}
+#define RECORD_SHAPE_PRIVATE                                                                       \
+  {                                                                                                \
+    24, 256, 1024                                                                                  \
+  }
 /* One that `berth run` makes for a process tree: 14.6 MiB, which a quarter of a container's
  * usual /dev/shm (64 MiB) still holds. */
-#define RECORD_SHAPE_TREE {512, 2048, 65536}
+#define RECORD_SHAPE_TREE                                                                          \
+  {                                                                                                \
+    512, 2048, 65536                                                                               \
+  }
 
 /* Bytes of the file that record_create() would make. */
 uint64_t record_size(struct record_shape shape);

@@ -66,8 +66,7 @@ void record_close(struct record_reader *reader)
   reader->scratch = NULL;
 }
 
-bool record_read_process(struct record_reader *reader, uint32_t process,
-                         struct record_process *row)
+bool record_read_process(struct record_reader *reader, uint32_t process, struct record_process *row)
 {
   uint64_t offset = reader->processes.offset + (uint64_t)process * RECORD_PROCESS_STRIDE;
   if (process >= reader->processes.count || !read_at(reader, row, sizeof *row, offset))
@@ -81,8 +80,7 @@ uint32_t record_processes_used(struct record_reader *reader)
 {
   uint32_t claimed = 0;
   uint32_t last = reader->processes.count - 1;
-  if (!read_at(reader, &claimed, sizeof claimed,
-               offsetof(struct record_header, processes_claimed)))
+  if (!read_at(reader, &claimed, sizeof claimed, offsetof(struct record_header, processes_claimed)))
     return 0;
   return claimed < last ? claimed : last;
 }
@@ -147,8 +145,8 @@ size_t record_read_events(struct record_reader *reader, uint64_t from, size_t co
 
 /* Adds up the odd cells by their writer's row; with `before`, only those that it has too.
  * Returns how many there are. */
-static size_t odd_cells(struct record_reader *reader, uint64_t *seqs,
-                        const uint64_t *before, uint64_t *torn, size_t rows)
+static size_t odd_cells(struct record_reader *reader, uint64_t *seqs, const uint64_t *before,
+                        uint64_t *torn, size_t rows)
 {
   size_t found = 0;
   for (uint32_t from = 0; from < reader->events.count; from += RECORD_READ_MAX) {
@@ -223,8 +221,7 @@ static void copy_destination(const struct record_destination *row,
   d->process = row->process;
 }
 
-size_t record_read_destinations(struct record_reader *reader,
-                                struct record_read_destination **out)
+size_t record_read_destinations(struct record_reader *reader, struct record_read_destination **out)
 {
   struct record_read_destination *all = NULL;
   size_t n = 0, room = 0;

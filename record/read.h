@@ -20,7 +20,7 @@ struct record_reader {
   uint32_t flags;
   char boot_id[37], version[17];
   struct record_cell *scratch; /* three copies of RECORD_READ_MAX cells */
-  bool broken; /* a read came short: the file shrank, or cannot be read any more */
+  bool broken;                 /* a read came short: the file shrank, or cannot be read any more */
 };
 
 /* Opens a recording. Returns NULL, or what is wrong with it: words for people, to be used
@@ -77,8 +77,7 @@ struct record_read_destination {
 
 /* All destinations of all rows, by row, most connects first; `*out` is the caller's to free.
  * Returns how many. */
-size_t record_read_destinations(struct record_reader *reader,
-                                struct record_read_destination **out);
+size_t record_read_destinations(struct record_reader *reader, struct record_read_destination **out);
 
 /* The p-th quantile (0 < p <= 1) of a row's durations, in nanoseconds; 0 without any. */
 uint64_t record_quantile(const struct record_process *row, double p);

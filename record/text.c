@@ -222,8 +222,8 @@ static void text_endpoints(struct text *t, const struct record_event *e,
 {
   struct endpoint local = {e->local, e->local_scope, e->local_port};
   struct endpoint peer = {e->peer, e->peer_scope, e->peer_port};
-  bool same_address =
-      memcmp(e->peer, e->local, sizeof e->peer) == 0 && e->peer_scope == e->local_scope;
+  bool same_address = memcmp(e->peer, e->local, sizeof e->peer) == 0 &&
+                      e->peer_scope == e->local_scope;
   text_endpoint(t, local, style);
   if (e->call == RECORD_LISTEN)
     return;

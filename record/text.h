@@ -21,7 +21,10 @@ struct text {
   bool full;
 };
 
-#define TEXT_INIT(array) {(array), (array), (array) + sizeof(array), false}
+#define TEXT_INIT(array)                                                                           \
+  {                                                                                                \
+    (array), (array), (array) + sizeof(array), false                                               \
+  }
 
 void text_char(struct text *t, char c);
 void text_string(struct text *t, const char *s);

@@ -31,8 +31,7 @@ static void raise_to(record_u64 *maximum, uint64_t value)
  * has the other half (read.c). Each index ends as exactly one of whole, overwritten, lost
  * or torn, save one for a thread killed between two of the steps below.
  */
-static void ring_put(const struct record_map *map, uint32_t process,
-                     const struct record_event *e)
+static void ring_put(const struct record_map *map, uint32_t process, const struct record_event *e)
 {
   struct record_process *row = record_row(map, process);
   uint64_t i = atomic_fetch_add_explicit(&map->header->head, 1, memory_order_relaxed);
@@ -69,10 +68,8 @@ struct destination_key {
 
 static struct destination_key key_of(uint32_t process, const struct record_event *e)
 {
-  struct destination_key key = {.scope = e->peer_scope,
-                                .process = process,
-                                .port = e->peer_port,
-                                .transport = e->transport};
+  struct destination_key key = {
+      .scope = e->peer_scope, .process = process, .port = e->peer_port, .transport = e->transport};
   memcpy(key.address, e->peer, sizeof key.address);
   return key;
 }
@@ -178,8 +175,7 @@ static record_u64 *call_counter(struct record_process *row, unsigned call)
 
 static void count(struct record_process *row, const struct record_event *e)
 {
-  record_u64 *const results[] = {&row->results_ok, &row->results_in_progress,
-                                 &row->results_failed};
+  record_u64 *const results[] = {&row->results_ok, &row->results_in_progress, &row->results_failed};
   record_u64 *const choosers[] = {&row->chosen_by_kernel, &row->chosen_by_program,
                                   &row->chosen_by_policy};
   add(call_counter(row, e->call), 1);

@@ -54,9 +54,8 @@ bool observation_may_read(const struct sockaddr *address, socklen_t size, int er
     return false;
   if (error == 0 || error == EINPROGRESS)
     return true;
-  return memory_readable(address, size < sizeof(struct sockaddr_in6)
-                                      ? size
-                                      : sizeof(struct sockaddr_in6));
+  return memory_readable(address,
+                         size < sizeof(struct sockaddr_in6) ? size : sizeof(struct sockaddr_in6));
 }
 
 /* bind() takes AF_UNSPEC for AF_INET (net/ipv4/af_inet.c, __inet_bind). */
@@ -79,9 +78,9 @@ struct record_event observation_event(const struct observation *o, enum record_c
       .duration = clock_ns(CLOCK_MONOTONIC) - o->began,
       .fd = (uint32_t)o->fd,
       .call = (uint8_t)call,
-      .result = error == 0               ? RECORD_OK
-                : error == EINPROGRESS   ? RECORD_IN_PROGRESS
-                                         : RECORD_FAILED,
+      .result = error == 0             ? RECORD_OK
+                : error == EINPROGRESS ? RECORD_IN_PROGRESS
+                                       : RECORD_FAILED,
       .error = (uint16_t)(error == EINPROGRESS ? 0 : error),
   };
   return e;

@@ -37,14 +37,13 @@ bool observe_send_begin(struct observation *o, int fd, int flags);
 
 void observe_connect(struct observation *o, const struct sockaddr *peer, socklen_t size,
                      int result);
-void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size,
-                  int result);
+void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result);
 void observe_listen(struct observation *o, int result);
 
 /* `call` is RECORD_SENDTO, SENDMSG or SENDMMSG; `flags` those of the call; `result` what it
  * returned: negative for failure. */
-void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer,
-                    socklen_t size, ssize_t result);
+void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer, socklen_t size,
+                    ssize_t result);
 void observe_sendmsg(struct observation *o, enum record_call call, int flags,
                      const struct msghdr *message, ssize_t result);
 

@@ -49,8 +49,7 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
   recorder_write(&e);
 }
 
-void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size,
-                  int result)
+void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result)
 {
   int error = errno;
   bind_ended(o, asked, size, result ? error : 0);

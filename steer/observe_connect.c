@@ -61,7 +61,7 @@ static void remember_connect(const struct observation *o, uint16_t port, int err
 }
 
 void observation_write_connect(struct observation *o, enum record_call call,
-                          const struct endpoint *peer, int error)
+                               const struct endpoint *peer, int error)
 {
   struct endpoint local;
   struct record_event e = observation_event(o, call, error);
@@ -91,7 +91,7 @@ static bool is_repeat(const struct observation *o, int error)
 static void forget_association(const struct observation *o)
 {
   struct descriptor d = o->before;
-  d.flags &= (uint8_t)~(DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING);
+  d.flags &= (uint8_t) ~(DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING);
   d.kind = SOCKET_UNKNOWN;
   descriptor_set(o->fd, d);
 }
@@ -104,7 +104,7 @@ static void connect_ended(struct observation *o, const struct sockaddr *address,
     return;
   if (is_repeat(o, error)) {
     struct descriptor d = o->before;
-    d.flags &= (uint8_t)~(error == EALREADY ? 0 : DESCRIPTOR_CONNECTING);
+    d.flags &= (uint8_t) ~(error == EALREADY ? 0 : DESCRIPTOR_CONNECTING);
     descriptor_set(o->fd, d);
     return;
   }
@@ -120,8 +120,7 @@ static void connect_ended(struct observation *o, const struct sockaddr *address,
   }
 }
 
-void observe_connect(struct observation *o, const struct sockaddr *peer, socklen_t size,
-                     int result)
+void observe_connect(struct observation *o, const struct sockaddr *peer, socklen_t size, int result)
 {
   int error = errno;
   connect_ended(o, peer, size, result ? error : 0);

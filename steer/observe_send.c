@@ -33,9 +33,7 @@ static void write_datagram(struct observation *o, enum record_call call,
   observation_put_local(&e, &local);
   observation_put_peer(&e, peer);
   if (local.port) {
-    struct descriptor d = {.port = local.port,
-                           .kind = o->before.kind,
-                           .flags = DESCRIPTOR_SETTLED};
+    struct descriptor d = {.port = local.port, .kind = o->before.kind, .flags = DESCRIPTOR_SETTLED};
     descriptor_set(o->fd, d);
   }
   recorder_write(&e);
@@ -53,8 +51,8 @@ static void send_ended(struct observation *o, enum record_call call, int flags,
     observation_write_connect(o, call, &peer, error);
 }
 
-void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer,
-                    socklen_t size, ssize_t result)
+void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer, socklen_t size,
+                    ssize_t result)
 {
   int error = errno;
   if (result >= 0 || !observation_is_void(error))
@@ -67,7 +65,6 @@ void observe_sendmsg(struct observation *o, enum record_call call, int flags,
 {
   int error = errno;
   if (result >= 0 || (!observation_is_void(error) && memory_readable(message, sizeof *message)))
-    send_ended(o, call, flags, message->msg_name, message->msg_namelen,
-               result < 0 ? error : 0);
+    send_ended(o, call, flags, message->msg_name, message->msg_namelen, result < 0 ? error : 0);
   errno = error;
 }

@@ -56,9 +56,9 @@ static uint32_t thread_id(uint32_t pid)
 
 /* --- which recording --------------------------------------------------------------------- */
 
-static struct record_map prepared;              /* attached before main() */
-static _Atomic(struct record_map *) current;    /* the one in use */
-static atomic_bool given_up;                    /* there will be none */
+static struct record_map prepared;           /* attached before main() */
+static _Atomic(struct record_map *) current; /* the one in use */
+static atomic_bool given_up;                 /* there will be none */
 
 static void complain(const char *what, const char *path, int error)
 {
@@ -214,8 +214,7 @@ static uint64_t claim(const struct record_map *map)
 {
   _Atomic uint64_t *word = &self()->claim;
   uint64_t c = atomic_load_explicit(word, memory_order_acquire);
-  if (c && !atomic_load_explicit(&wipes, memory_order_relaxed) &&
-      pid_of(c) != (uint32_t)getpid()) {
+  if (c && !atomic_load_explicit(&wipes, memory_order_relaxed) && pid_of(c) != (uint32_t)getpid()) {
     atomic_compare_exchange_strong_explicit(word, &c, 0, memory_order_relaxed,
                                             memory_order_relaxed);
     c = 0;

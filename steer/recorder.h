@@ -19,15 +19,15 @@
 /* What the environment said, copied: setproctitle() and setenv() reuse its memory. Filled in
  * before recorder_start(), constant afterwards. */
 struct recorder_config {
-  bool off;                 /* BERTH_RECORD=off, or nothing may be recorded */
-  char record[PATH_MAX];    /* BERTH_RECORD; "": the first usable of `defaults` */
+  bool off;              /* BERTH_RECORD=off, or nothing may be recorded */
+  char record[PATH_MAX]; /* BERTH_RECORD; "": the first usable of `defaults` */
   struct record_directories defaults;
-  uint32_t events;          /* BERTH_EVENTS */
-  char log[PATH_MAX];       /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
-  bool log_only_failed;     /* BERTH_LOG_ONLY */
-  bool verbose;             /* BERTH_VERBOSE */
-  char name[NAME_MAX + 1];  /* of the file executed, without its folder */
-  uint64_t started;         /* CLOCK_REALTIME of this image's start */
+  uint32_t events;         /* BERTH_EVENTS */
+  char log[PATH_MAX];      /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
+  bool log_only_failed;    /* BERTH_LOG_ONLY */
+  bool verbose;            /* BERTH_VERBOSE */
+  char name[NAME_MAX + 1]; /* of the file executed, without its folder */
+  uint64_t started;        /* CLOCK_REALTIME of this image's start */
 };
 extern struct recorder_config recorder_config;
 

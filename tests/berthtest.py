@@ -7,6 +7,7 @@ script into a namespace, runs all of them and prints TAP. A test fails by an exc
 skipped by Skip. What waits, waits for a condition; a test that waits too long is ended.
 """
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -56,7 +57,6 @@ def enter_namespace():
     """Runs this script again in a network namespace of its own, with lo up."""
     if os.environ.get("BERTHTEST_NETNS") == str(os.getpid()):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        port_range(32768, 60999)
         return
     how = "-n" if os.geteuid() == 0 else "-rn"
     shell = 'BERTHTEST_NETNS=$$ exec "$0" "$@"'
@@ -84,13 +84,17 @@ def port_range(low, high):
 
 class Server:
     """A TCP server on a loopback address that keeps each accepted connection, and the peer's
-    (address, port), until it is closed. `keep=False` closes each connection at once."""
+    (address, port), until it is closed. `keep=False` closes each connection at once. Its port
+    is one that no other server had: no connection in TIME_WAIT is in the way."""
 
-    def __init__(self, family=socket.AF_INET, address=None, port=0, keep=True):
+    unused_ports = itertools.count(8001)
+
+    def __init__(self, family=socket.AF_INET, address=None, keep=True):
         address = address or ("127.0.0.1" if family == socket.AF_INET else "::1")
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((address, port))
+        port = next(self.unused_ports)
+        self.socket.bind(socket.getaddrinfo(address, port, family)[0][4])  # knows %interface
         self.socket.listen(4096)
         self.address, self.port = self.socket.getsockname()[:2]
         self.peers, self.connections, self.keep = [], [], keep
@@ -104,10 +108,13 @@ class Server:
             except OSError:
                 return
             self.peers.append(peer[:2])
-            if self.keep:
-                self.connections.append(connection)
-            else:
-                connection.close()
+            self.handle(connection)
+
+    def handle(self, connection):
+        if self.keep:
+            self.connections.append(connection)
+        else:
+            connection.close()
 
     def saw(self, count):
         """The sorted peers, once there are so many."""
@@ -137,7 +144,7 @@ def berth(*arguments, **options):
 
 def program(code, *arguments):
     """The command that runs this Python code, which has all of socket at hand."""
-    imports = "import ctypes, os, select, signal, struct, sys\nfrom socket import *\n"
+    imports = "import ctypes, errno, os, select, signal, struct, sys\nfrom socket import *\n"
     return [sys.executable, "-c", imports + textwrap.dedent(code), *map(str, arguments)]
 
 
@@ -247,6 +254,8 @@ def main(module="__main__", namespace=True):
     with _alone() as os.environ["XDG_RUNTIME_DIR"]:
         for number, test in enumerate(tests, 1):
             line = (test.__doc__ or test.__name__).split("\n")[0].rstrip(".")
+            if namespace:
+                port_range(32768, 60999)
             verdict, note = _run(test)
             failed += verdict != "ok"
             print(f"{verdict} {number} - {line}{note}", flush=True)

@@ -54,8 +54,8 @@ static void destinations(void **state)
 static void bad_destinations(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"", "x", "10.0.0.0/33", "10.0.0:80", "[::1", "::1/129",
-                                    "10.0.0.1:", ":70000", "10.0.0.1:9-8", "a:80"};
+  static const char *const bad[] = {"",        "x",         "10.0.0.0/33", "10.0.0:80",    "[::1",
+                                    "::1/129", "10.0.0.1:", ":70000",      "10.0.0.1:9-8", "a:80"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct event_match m = {0};
     const char *problem = NULL;

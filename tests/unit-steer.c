@@ -51,8 +51,7 @@ static void an_ipv4_address_is_kept_v4_mapped(void **state)
 static void an_ipv6_address_may_lack_its_scope(void **state)
 {
   (void)state;
-  struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(443),
-                             .sin6_scope_id = 9};
+  struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(443), .sin6_scope_id = 9};
   struct endpoint e;
   assert_true(endpoint_from(&e, (struct sockaddr *)&in6, sizeof in6));
   assert_int_equal(e.scope, 9);
@@ -98,8 +97,8 @@ static void a_kind_needs_no_doubt(void **state)
 static void closing_forgets_all_but_the_port(void **state)
 {
   (void)state;
-  struct descriptor d = {.port = 4242, .kind = SOCKET_TCP,
-                         .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM};
+  struct descriptor d = {
+      .port = 4242, .kind = SOCKET_TCP, .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM};
   descriptor_set(8, d);
   descriptor_closed(8);
   assert_int_equal(descriptor_get(8).kind, SOCKET_UNKNOWN);
