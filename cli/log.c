@@ -207,7 +207,7 @@ static int log_main(int argc, char **argv)
   static struct log_options o;
   int c, status;
   o.printer.out = stdout;
-  while ((c = next_option(&log_command, argc, argv, "+:fn:jZ46L:D:p:" COMMON_SHORT, long_options,
+  while ((c = next_option(&log_command, argc, argv, "+:fn:Z46L:D:p:" COMMON_SHORT, long_options,
                           EXIT_TROUBLE, &status)) != -1)
     if (c == OPTION_EXIT)
       return status;

@@ -93,7 +93,8 @@ static int open_default(const struct record_directories *d, int i, char path[PAT
   return -1;
 }
 
-static void add_defaults(struct recordings *r)
+/* Calls `each` for the default directories that there are. */
+static void each_default(void (*each)(const char *path, int fd, void *), void *context)
 {
   struct record_directories d;
   char path[PATH_MAX + 32];
@@ -102,9 +103,14 @@ static void add_defaults(struct recordings *r)
     int fd = open_default(&d, i, path);
     if (fd < 0)
       continue;
-    add_directory(r, path, fd);
+    each(path, fd, context);
     close(fd);
   }
+}
+
+static void add_default(const char *path, int fd, void *context)
+{
+  add_directory(context, path, fd);
 }
 
 struct recordings recordings_find(const char *where, int count, char **operands)
@@ -113,7 +119,7 @@ struct recordings recordings_find(const char *where, int count, char **operands)
   for (int i = 0; i < count; i++)
     add_operand(&r, where, operands[i]);
   if (!count)
-    add_defaults(&r);
+    each_default(add_default, &r);
   return r;
 }
 
@@ -192,30 +198,35 @@ static bool look_at(const char *path, struct candidate *c)
 
 #define DAY_NS (UINT64_C(86400) * 1000000000)
 
-static void tidy(struct candidate *all, size_t count)
+static void tidy(struct candidate *all, size_t count, uint64_t limit)
 {
   uint64_t used = 0, yesterday = clock_ns(CLOCK_REALTIME) - DAY_NS;
   for (size_t i = 0; i < count; i++)
     used += all[i].size;
   qsort(all, count, sizeof *all, by_age);
   for (size_t i = 0; i < count; i++)
-    if ((all[i].last < yesterday || used > RECORD_DIRECTORY_MAX / 2) &&
-        recording_delete(all[i].path))
+    if ((all[i].last < yesterday || used > limit / 2) && recording_delete(all[i].path))
       used -= all[i].size;
 }
 
-void recordings_tidy(void)
+static void tidy_directory(const char *path, int fd, void *context)
 {
   struct recordings r = {0};
-  add_defaults(&r);
-  struct candidate *all = calloc(r.count + 1, sizeof *all);
+  (void)context;
   size_t count = 0;
+  add_directory(&r, path, fd);
+  struct candidate *all = calloc(r.count + 1, sizeof *all);
   for (size_t i = 0; all && i < r.count; i++)
     count += look_at(r.paths[i], &all[count]);
   if (all)
-    tidy(all, count);
+    tidy(all, count, record_directory_limit(fd));
   for (size_t i = 0; i < count; i++)
     free(all[i].path);
   free(all);
   recordings_free(&r);
+}
+
+void recordings_tidy(void)
+{
+  each_default(tidy_directory, NULL);
 }

@@ -44,6 +44,7 @@ static const struct option long_options[] = {
     {"events", required_argument, NULL, 'e'},
     {"exec", no_argument, NULL, 'x'},
     {"follow", no_argument, NULL, 'f'},
+    {"pid", required_argument, NULL, 'p'},
     COMMON_OPTIONS,
     {0},
 };
@@ -106,8 +107,10 @@ static bool set_environment(struct run *run)
   if (!preload_library("run", library))
     return false;
   char *value = preload_value(getenv("LD_PRELOAD"), library);
-  bool set = setenv("LD_PRELOAD", value, 1) == 0 &&
-             setenv("BERTH_RECORD", run->path[0] ? run->path : "off", 1) == 0;
+  char record[PATH_MAX + 1] = "off";
+  if (run->path[0])
+    snprintf(record, sizeof record, "/%s", run->path); /* RECORD_PREPARED */
+  bool set = setenv("LD_PRELOAD", value, 1) == 0 && setenv("BERTH_RECORD", record, 1) == 0;
   free(value);
   return set;
 }
@@ -204,20 +207,41 @@ static int run_beside(struct run *run, char **argv)
   child_end_likewise(&child);
 }
 
+static bool parse_events(const char *where, const char *text, unsigned long *events)
+{
+  if (parse_number(text, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, events))
+    return true;
+  complain("run", "%s: '%s' is not a whole number from %u to %u", where, text, RECORD_MIN_EVENTS,
+           RECORD_MAX_EVENTS);
+  return false;
+}
+
+/* Returns false where the option, or its value, will not do. */
+static bool take_option(struct run *run, int c)
+{
+  if (c == 'e')
+    return parse_events("--events", optarg, &run->events);
+  if (c == 'p') {
+    complain("run", "-p: nothing can be preloaded into a process that already runs");
+    return false;
+  }
+  set_option(run, c);
+  return true;
+}
+
 static int run_main(int argc, char **argv)
 {
   static struct run run;
+  const char *events = getenv("BERTH_EVENTS");
   int c, status;
-  while ((c = next_option(&run_command, argc, argv, "+:o:qZcCf" COMMON_SHORT, long_options,
+  if (events && events[0] && !parse_events("BERTH_EVENTS", events, &run.events))
+    return EXIT_RUN_TROUBLE;
+  while ((c = next_option(&run_command, argc, argv, "+:o:qZcCfp:" COMMON_SHORT, long_options,
                           EXIT_RUN_TROUBLE, &status)) != -1) {
     if (c == OPTION_EXIT)
       return status;
-    set_option(&run, c);
-    if (c == 'e' && !parse_number(optarg, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, &run.events)) {
-      complain("run", "--events: '%s' is not a whole number from %u to %u", optarg,
-               RECORD_MIN_EVENTS, RECORD_MAX_EVENTS);
+    if (!take_option(&run, c))
       return EXIT_RUN_TROUBLE;
-    }
   }
   argv += optind;
   if (!check_options(&run, argc - optind) || !open_output(&run))

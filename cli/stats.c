@@ -44,7 +44,7 @@ static int stats_main(int argc, char **argv)
 {
   bool json = false;
   int c, status;
-  while ((c = next_option(&stats_command, argc, argv, "+:j" COMMON_SHORT, long_options,
+  while ((c = next_option(&stats_command, argc, argv, "+:" COMMON_SHORT, long_options,
                           EXIT_TROUBLE, &status)) != -1)
     if (c == OPTION_EXIT)
       return status;

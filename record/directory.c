@@ -144,15 +144,19 @@ static bool add_size(int directory, const char *name, void *context)
   return sum->used <= sum->limit;
 }
 
+uint64_t record_directory_limit(int directory)
+{
+  const uint64_t most = UINT64_C(256) << 20;
+  struct statfs fs;
+  if (fstatfs(directory, &fs))
+    return most;
+  uint64_t quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
+  return quarter && quarter < most ? quarter : most;
+}
+
 bool record_directory_has_room(int directory, uint64_t size)
 {
-  struct statfs fs;
-  struct sum sum = {.used = size, .limit = RECORD_DIRECTORY_MAX};
-  if (fstatfs(directory, &fs) == 0) {
-    uint64_t quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
-    if (quarter && quarter < sum.limit)
-      sum.limit = quarter;
-  }
+  struct sum sum = {.used = size, .limit = record_directory_limit(directory)};
   record_directory_walk(directory, add_size, &sum);
   return sum.used <= sum.limit;
 }

@@ -41,10 +41,11 @@ int record_directory_default(const struct record_directories *d, int i);
  * exist. -1 with EACCES where it is somebody else's, or others may write to it. */
 int record_directory_open(const char *path);
 
-/* Whether `size` more bytes may be put into the directory: it may not pass 256 MiB, or a
- * quarter of its file system. */
+/* How many bytes a directory may hold: 256 MiB, or a quarter of its file system. */
+uint64_t record_directory_limit(int directory);
+
+/* Whether `size` more bytes may be put into it. */
 bool record_directory_has_room(int directory, uint64_t size);
-#define RECORD_DIRECTORY_MAX (UINT64_C(256) << 20)
 
 /* Calls `each` for every entry but those that begin with a dot until it returns false.
  * `each` must not call this. */

@@ -31,6 +31,10 @@
 #define RECORD_BYTE_ORDER 0x01020304u
 #define RECORD_SUFFIX ".berth"
 
+/* How BERTH_RECORD begins where `berth run` prepared the file, so that a program attaches to it
+ * at once: to the kernel, and to anyone else, "//" is "/". */
+#define RECORD_PREPARED "//"
+
 /* Bounds that a reader holds a header to before it trusts it with memory. */
 #define RECORD_MAX_PROCESSES (1u << 15)
 #define RECORD_MAX_DESTINATIONS (1u << 20)

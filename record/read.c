@@ -218,6 +218,8 @@ static void copy_destination(const struct record_destination *row,
   d->connects = row->connects;
   d->failed = row->failed;
   d->distinct_ports = record_sketch_estimate(row->sketch);
+  if (d->distinct_ports > d->connects)
+    d->distinct_ports = d->connects;
   d->process = row->process;
 }
 

@@ -258,12 +258,6 @@ void recorder_mark(enum record_state state)
     record_mark(map, row_of(c), state);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static void attach_prepared(void)
 {
   int error = record_attach(recorder_config.record, &prepared);
@@ -277,9 +271,9 @@ static void attach_prepared(void)
 
 void recorder_start(void)
 {
-  /* Before main(), because afterwards the program may have locked itself in (seccomp, chroot).
-   * What is not named like a recording is looked at when there is something to record. */
-  if (!recorder_config.off && ends_with(recorder_config.record, RECORD_SUFFIX))
+  /* Before main(), because afterwards the program may have locked itself in (seccomp, chroot,
+   * another user). Any other place is looked at when there is something to record. */
+  if (!recorder_config.off && strncmp(recorder_config.record, RECORD_PREPARED, 2) == 0)
     attach_prepared();
   log_start(recorder_config.log);
 }
@@ -298,11 +292,25 @@ static void default_place(struct text *t)
   text_string(t, "no directory is usable");
 }
 
+/* Whether the place that the user named will do: a recording to attach to, or a directory. */
+static bool is_usable(const char *path)
+{
+  if (atomic_load_explicit(&current, memory_order_acquire))
+    return true;
+  int directory = record_directory_open(path);
+  if (directory < 0)
+    return errno == ENOTDIR;
+  sys_close(directory);
+  return true;
+}
+
 void recorder_describe(struct text *t)
 {
   if (recorder_config.off) {
     text_string(t, "not recording: BERTH_RECORD=off");
   } else if (atomic_load_explicit(&given_up, memory_order_relaxed)) {
+    text_string(t, "not recording: BERTH_RECORD cannot be used");
+  } else if (recorder_config.record[0] && !is_usable(recorder_config.record)) {
     text_string(t, "not recording: BERTH_RECORD cannot be used");
   } else if (recorder_config.record[0]) {
     text_string(t, "recording to ");
