@@ -74,7 +74,7 @@ static bool take(struct follower *f, const struct record_read_event *r, bool las
 bool follow_read(struct follower *f, bool last, follow_event *each, void *context)
 {
   static struct record_read_event batch[RECORD_READ_MAX];
-  uint64_t head = record_head(&f->reader);
+  uint64_t head = record_is_whole(&f->reader) ? record_head(&f->reader) : 0;
   uint64_t oldest = record_oldest(&f->reader, head);
   bool any = false;
   if (f->next < oldest) {

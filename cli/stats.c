@@ -44,8 +44,8 @@ static int stats_main(int argc, char **argv)
 {
   bool json = false;
   int c, status;
-  while ((c = next_option(&stats_command, argc, argv, "+:" COMMON_SHORT, long_options,
-                          EXIT_TROUBLE, &status)) != -1)
+  while ((c = next_option(&stats_command, argc, argv, "+:" COMMON_SHORT, long_options, EXIT_TROUBLE,
+                          &status)) != -1)
     if (c == OPTION_EXIT)
       return status;
     else

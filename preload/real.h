@@ -21,6 +21,8 @@
   REAL(int, accept, (int, struct sockaddr *, socklen_t *))                                         \
   REAL(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                   \
   REAL(int, close, (int))                                                                          \
+  REAL(int, close_range, (unsigned, unsigned, int))                                                \
+  REAL(void, closefrom, (int))                                                                     \
   REAL(int, dup2, (int, int))                                                                      \
   REAL(int, dup3, (int, int, int))                                                                 \
   REAL(int, execve, (const char *, char *const[], char *const[]))                                  \

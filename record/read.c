@@ -37,6 +37,7 @@ static const char *open_checked(struct record_reader *reader)
   reader->processes = h.processes;
   reader->destinations = h.destinations;
   reader->events = h.events;
+  reader->size = h.file_size;
   reader->created = h.created;
   reader->flags = h.flags;
   memcpy(reader->boot_id, h.boot_id, sizeof h.boot_id);
@@ -64,6 +65,14 @@ void record_close(struct record_reader *reader)
   free(reader->scratch);
   reader->fd = -1;
   reader->scratch = NULL;
+}
+
+bool record_is_whole(struct record_reader *reader)
+{
+  struct stat s;
+  if (fstat(reader->fd, &s) || (uint64_t)s.st_size != reader->size)
+    reader->broken = true;
+  return !reader->broken;
 }
 
 bool record_read_process(struct record_reader *reader, uint32_t process, struct record_process *row)

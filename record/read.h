@@ -16,7 +16,7 @@
 struct record_reader {
   int fd;
   struct record_section processes, destinations, events;
-  uint64_t created;
+  uint64_t size, created;
   uint32_t flags;
   char boot_id[37], version[17];
   struct record_cell *scratch; /* three copies of RECORD_READ_MAX cells */
@@ -34,6 +34,9 @@ bool record_read_process(struct record_reader *reader, uint32_t process,
 
 /* How many rows may be in use: rows from here on, but for the shared last, are free. */
 uint32_t record_processes_used(struct record_reader *reader);
+
+/* Whether the file still has the size that its header told; if not, it is `broken`. */
+bool record_is_whole(struct record_reader *reader);
 
 /* Index of the next event to be written; 0 where it cannot be read. */
 uint64_t record_head(struct record_reader *reader);

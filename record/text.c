@@ -49,14 +49,38 @@ void text_hex(struct text *t, uint64_t value)
     text_char(t, "0123456789abcdef"[value >> shift & 15]);
 }
 
+/* Bytes of the UTF-8 character at `at` (RFC 3629, but for the few overlong and surrogate forms of
+ * three and four bytes), 0 for what is none. */
+static size_t utf8_length(const unsigned char *at, size_t size)
+{
+  size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+  if (at[0] > 0xf4 || length > size)
+    return 0;
+  for (size_t i = 1; i < length; i++)
+    if ((at[i] & 0xc0) != 0x80)
+      return 0;
+  return length;
+}
+
+static bool is_control(const unsigned char *at, size_t length)
+{
+  return length == 1 ? at[0] <= ' ' || at[0] == 0x7f : length == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+}
+
 void text_name(struct text *t, const char *name, size_t size)
 {
-  unsigned char before = 0;
-  for (size_t i = 0; i < size && name[i]; i++) {
-    unsigned char c = (unsigned char)name[i];
-    bool control = c <= ' ' || c == 0x7f || (before == 0xc2 && c >= 0x80 && c <= 0x9f);
-    text_char(t, control ? '?' : (char)c);
-    before = c;
+  const unsigned char *at = (const unsigned char *)name;
+  size_t left = strnlen(name, size);
+  while (left) {
+    size_t length = utf8_length(at, left);
+    size_t taken = length ? length : 1;
+    if (!length || is_control(at, length))
+      text_char(t, '?');
+    else
+      for (size_t i = 0; i < length; i++)
+        text_char(t, (char)at[i]);
+    at += taken;
+    left -= taken;
   }
 }
 

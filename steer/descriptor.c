@@ -24,12 +24,25 @@ struct descriptor descriptor_get(int fd)
   return d;
 }
 
+/* One more than the highest that was ever remembered: no need to look beyond. */
+static _Atomic unsigned used;
+
+static void raise_used(unsigned to)
+{
+  unsigned now = atomic_load_explicit(&used, memory_order_relaxed);
+  while (now < to && !atomic_compare_exchange_weak_explicit(&used, &now, to, memory_order_relaxed,
+                                                            memory_order_relaxed))
+    ;
+}
+
 void descriptor_set(int fd, struct descriptor d)
 {
   uint32_t word;
   memcpy(&word, &d, sizeof word);
-  if (fd >= 0 && fd < DESCRIPTORS)
-    atomic_store_explicit(&table[fd], word, memory_order_relaxed);
+  if (fd < 0 || fd >= DESCRIPTORS)
+    return;
+  raise_used((unsigned)fd + 1);
+  atomic_store_explicit(&table[fd], word, memory_order_relaxed);
 }
 
 static enum socket_kind kind_of(int domain, int type, int protocol)
@@ -67,4 +80,11 @@ void descriptor_closed(int fd)
   d.kind = SOCKET_UNKNOWN;
   d.flags &= (uint8_t)~stale;
   descriptor_set(fd, d);
+}
+
+void descriptors_closed(unsigned first, unsigned last)
+{
+  unsigned end = atomic_load_explicit(&used, memory_order_relaxed);
+  for (unsigned fd = first; fd < end && fd <= last; fd++)
+    descriptor_closed((int)fd);
 }

@@ -51,4 +51,7 @@ void descriptor_accepted(int fd);
  * so the port stays, which is checked against getsockname() anyhow. */
 void descriptor_closed(int fd);
 
+/* The same for all from `first` to `last`. */
+void descriptors_closed(unsigned first, unsigned last);
+
 #endif
