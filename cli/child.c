@@ -7,15 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A terminal sends these to COMMAND too: they are its to heed. */
-static const int ignored[] = {SIGINT, SIGQUIT, SIGTTIN, SIGTTOU, SIGPIPE};
+static const int ignored[] = {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
 #define IGNORED (sizeof ignored / sizeof *ignored)
-static struct sigaction before[IGNORED];
+static struct sigaction before[IGNORED], child_before;
 
 static sigset_t awaited, mask_before;
 
@@ -24,7 +25,8 @@ static void take_signals(void)
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   for (size_t i = 0; i < IGNORED; i++)
     sigaction(ignored[i], &ignore, &before[i]);
-  signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would take the status away */
+  struct sigaction normal = {.sa_handler = SIG_DFL};
+  sigaction(SIGCHLD, &normal, &child_before); /* ignored, it would take the status away */
   sigemptyset(&awaited);
   sigaddset(&awaited, SIGCHLD);
   sigaddset(&awaited, SIGTERM);
@@ -38,6 +40,7 @@ static void give_signals_back(void)
 {
   for (size_t i = 0; i < IGNORED; i++)
     sigaction(ignored[i], &before[i], NULL);
+  sigaction(SIGCHLD, &child_before, NULL);
   sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
@@ -91,7 +94,6 @@ static pid_t wake_when_continued(pid_t command)
   pid_t watcher = fork();
   if (watcher)
     return watcher;
-  signal(SIGTSTP, SIG_IGN);
   while (state_letter(command) == 'T' && getppid() == parent)
     nanosleep(&tick, NULL);
   kill(parent, SIGCONT);
@@ -117,19 +119,22 @@ static void stop_likewise(const struct child *child)
 
 /* --- waiting ------------------------------------------------------------------------------- */
 
-/* Returns whether COMMAND has ended. */
+/* Returns whether COMMAND has ended. As process 1 berth is also given orphans to bury. */
 static bool reap(struct child *child)
 {
+  bool ended = false;
   int status;
-  pid_t pid = waitpid(child->pid, &status, WNOHANG | WUNTRACED);
-  if (pid != child->pid)
-    return false;
-  if (WIFSTOPPED(status)) {
-    stop_likewise(child);
-    return false;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
+    if (pid != child->pid)
+      continue;
+    if (WIFSTOPPED(status)) {
+      stop_likewise(child);
+    } else {
+      child->status = status;
+      ended = true;
+    }
   }
-  child->status = status;
-  return true;
+  return ended;
 }
 
 /* The kernel's own (a terminal that hung up) went to the whole group, COMMAND included. */
@@ -159,6 +164,7 @@ void child_end_likewise(const struct child *child)
   int signal_number = WTERMSIG(child->status);
   if (getpid() != 1) {
     setrlimit(RLIMIT_CORE, &no_core);
+    prctl(PR_SET_DUMPABLE, 0); /* a core_pattern that is a pipe asks no limit */
     signal(signal_number, SIG_DFL);
     sigset_t one;
     sigemptyset(&one);

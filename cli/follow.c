@@ -11,7 +11,8 @@ bool follow_begin(struct follower *f, struct record_reader *reader)
   memset(f, 0, sizeof *f);
   f->reader = *reader;
   f->processes = calloc(reader->processes.count, sizeof *f->processes);
-  f->next = record_oldest(reader, record_head(reader));
+  f->next = record_oldest(&f->reader, record_head(&f->reader));
+  f->survivor_count = record_read_survivors(&f->reader, f->next, &f->survivors);
   return f->processes != NULL;
 }
 
@@ -19,6 +20,7 @@ void follow_end(struct follower *f)
 {
   record_close(&f->reader);
   free(f->processes);
+  free(f->survivors);
 }
 
 static const struct known_process *process_of(struct follower *f, uint32_t process)
@@ -47,28 +49,43 @@ static bool waits(struct follower *f, bool last)
   return now - f->hole_since < RECORD_PATIENCE_MS;
 }
 
-/* Returns false where the walk must wait. The event's numbers are somebody else's: none that
- * is out of its range gets any further. */
+/* An event's numbers are somebody else's: none that is out of its range gets any further. */
+static void tell(struct follower *f, const struct record_read_event *r, follow_event *each,
+                 void *context)
+{
+  const struct record_event *e = &r->event;
+  if (e->call < RECORD_CALLS && e->result < RECORD_RESULTS && e->chosen_by < RECORD_CHOOSERS)
+    each(e, process_of(f, r->process), context);
+  else
+    f->torn++;
+}
+
+/* Returns false where the walk must wait. */
 static bool take(struct follower *f, const struct record_read_event *r, bool last,
                  follow_event *each, void *context)
 {
-  const struct record_event *e = &r->event;
-  bool sound = r->fate == RECORD_WHOLE && e->call < RECORD_CALLS && e->result < RECORD_RESULTS &&
-               e->chosen_by < RECORD_CHOOSERS;
-  if (r->fate == RECORD_WRITING || r->fate == RECORD_ABSENT) {
+  switch (r->fate) {
+  case RECORD_WHOLE: tell(f, r, each, context); break;
+  case RECORD_GONE: f->overwritten++; break;
+  case RECORD_WRITING:
+  case RECORD_ABSENT:
     if (waits(f, last))
       return false;
     *(r->fate == RECORD_WRITING ? &f->torn : &f->lost) += 1;
-  } else if (r->fate == RECORD_GONE) {
-    f->overwritten++;
-  } else if (sound) {
-    each(e, process_of(f, r->process), context);
-  } else {
-    f->torn++;
+    break;
   }
   f->hole_since = 0;
   f->next++;
   return true;
+}
+
+static void tell_survivors(struct follower *f, follow_event *each, void *context)
+{
+  for (size_t i = 0; i < f->survivor_count; i++)
+    tell(f, &f->survivors[i], each, context);
+  free(f->survivors);
+  f->survivors = NULL;
+  f->survivor_count = 0;
 }
 
 bool follow_read(struct follower *f, bool last, follow_event *each, void *context)
@@ -76,7 +93,8 @@ bool follow_read(struct follower *f, bool last, follow_event *each, void *contex
   static struct record_read_event batch[RECORD_READ_MAX];
   uint64_t head = record_is_whole(&f->reader) ? record_head(&f->reader) : 0;
   uint64_t oldest = record_oldest(&f->reader, head);
-  bool any = false;
+  bool any = f->survivor_count;
+  tell_survivors(f, each, context);
   if (f->next < oldest) {
     f->overwritten += oldest - f->next;
     f->next = oldest;

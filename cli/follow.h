@@ -20,8 +20,10 @@ struct known_process {
 
 struct follower {
   struct record_reader reader;
-  struct known_process *processes; /* reader.processes.count of them */
-  uint64_t next;                   /* the event to read next */
+  struct known_process *processes;     /* reader.processes.count of them */
+  struct record_read_event *survivors; /* to be told first; NULL once they were */
+  size_t survivor_count;
+  uint64_t next;       /* the event to read next */
   uint64_t hole_since; /* CLOCK_MONOTONIC in ms when `next` was first found unfinished */
   uint64_t overwritten, torn, lost; /* events that the walk passed by */
 };

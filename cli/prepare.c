@@ -59,16 +59,16 @@ static bool make_way(const char *file)
   return false;
 }
 
-static bool prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
+static int prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
 {
   if (!make_way(file))
-    return false;
+    return EEXIST;
   int error = create(AT_FDCWD, file, shape_with(events));
   if (!error && !realpath(file, path))
     error = errno;
   if (error)
     complain("run", "--record: %s: %s", file, strerror(error));
-  return !error;
+  return error;
 }
 
 /* `directory` is a descriptor, closed here, or -1 with errno. */
@@ -92,7 +92,7 @@ static int create_in(int directory, const char *directory_path, uint32_t events,
   return error ? error : n < PATH_MAX ? 0 : ENAMETOOLONG;
 }
 
-static bool prepare_in(const char *directory, uint32_t events, char path[PATH_MAX])
+static int prepare_in(const char *directory, uint32_t events, char path[PATH_MAX])
 {
   char absolute[PATH_MAX];
   int fd = record_directory_open(directory);
@@ -103,10 +103,10 @@ static bool prepare_in(const char *directory, uint32_t events, char path[PATH_MA
     complain("run", "BERTH_RECORD: %s: not yours alone to write to", directory);
   else if (error)
     complain("run", "BERTH_RECORD: %s: %s", directory, strerror(error));
-  return !error;
+  return error;
 }
 
-static bool prepare_by_default(uint32_t events, char path[PATH_MAX])
+static int prepare_by_default(uint32_t events, char path[PATH_MAX])
 {
   struct record_directories d;
   int error = ENOENT;
@@ -122,10 +122,10 @@ static bool prepare_by_default(uint32_t events, char path[PATH_MAX])
     complain("run", "no room: the default directory holds as many recordings as it may");
   else if (error)
     complain("run", "no directory for a recording: %s", strerror(error));
-  return !error;
+  return error;
 }
 
-bool prepare_recording(const char *file, uint32_t events, char path[PATH_MAX])
+int prepare_recording(const char *file, uint32_t events, char path[PATH_MAX])
 {
   const char *place = getenv("BERTH_RECORD");
   struct stat s;

@@ -11,7 +11,7 @@
 
 /* Makes a recording with room for `events` (0: the usual, less where room is short), at `file` (a recording that nobody uses is
  * replaced) or, where that is NULL, in the directory that BERTH_RECORD names, else the default
- * one. `path` becomes its absolute path. Returns false, having said on stderr what is wrong. */
-bool prepare_recording(const char *file, uint32_t events, char path[PATH_MAX]);
+ * one. `path` becomes its absolute path. Returns 0, or an errno, having said on stderr what is wrong. */
+int prepare_recording(const char *file, uint32_t events, char path[PATH_MAX]);
 
 #endif

@@ -21,8 +21,14 @@ static bool same_boot(const struct record_reader *reader)
   return n != 36 || !reader->boot_id[0] || memcmp(id, reader->boot_id, 36) == 0;
 }
 
-/* State letter and start (ticks since boot) of a process; false where there is none. */
-static bool ask_proc(uint32_t pid, char *letter, unsigned long long *start)
+struct proc_stat {
+  char letter;
+  long threads;
+  unsigned long long start; /* ticks since boot */
+};
+
+/* False where there is no such process. */
+static bool ask_proc(uint32_t pid, struct proc_stat *p)
 {
   char path[64], text[1024];
   snprintf(path, sizeof path, "/proc/%u/stat", pid);
@@ -34,20 +40,19 @@ static bool ask_proc(uint32_t pid, char *letter, unsigned long long *start)
   text[n > 0 ? n : 0] = '\0';
   const char *after_name = strrchr(text, ')');
   return after_name && sscanf(after_name + 1,
-                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
-                              " %*d %*d %*d %*d %llu",
-                              letter, start) == 2;
+                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+                              " %ld %*d %llu",
+                              &p->letter, &p->threads, &p->start) == 3;
 }
 
-/* A pid has one holder at a time, so who holds it now and started before the row was taken is
- * the one who took it. */
+/* A pid has one holder at a time, so who holds it now and started before the row was taken is the
+ * one who took it. A zombie with threads left is a process whose main thread has ended. */
 static bool lives(const struct record_process *row)
 {
-  char letter;
-  unsigned long long start;
+  struct proc_stat p;
   uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
-  return ask_proc(row->pid, &letter, &start) && letter != 'Z' && letter != 'X' &&
-         start * tick <= row->claimed;
+  return ask_proc(row->pid, &p) && !(p.letter == 'Z' && p.threads <= 1) && p.letter != 'X' &&
+         p.start * tick <= row->claimed;
 }
 
 static const char *state_of(const struct record_process *row, bool this_boot)

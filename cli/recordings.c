@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/process.h"
 #include "record/clock.h"
+#include "record/map.h"
 #include "record/text.h"
 
 void default_directories(struct record_directories *d)
@@ -132,33 +132,14 @@ void recordings_free(struct recordings *r)
 
 /* --- tidying ----------------------------------------------------------------------------- */
 
-/* A process that maps a recording holds a shared lock on it, where locks hold. */
-static bool is_mapped(int fd, struct record_reader *reader)
-{
-  if (flock(fd, LOCK_EX | LOCK_NB))
-    return true;
-  return (reader->flags & RECORD_NO_LOCK) && process_any_running(reader);
-}
-
-/* Unlinks it while nobody can attach: who opens it now waits for no lock and gets none. */
-static bool delete_unused(const char *path, struct record_reader *reader)
-{
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  bool unused = fd >= 0 && !is_mapped(fd, reader);
-  bool deleted = unused && unlink(path) == 0;
-  if (fd >= 0)
-    close(fd);
-  return deleted;
-}
-
 bool recording_delete(const char *path)
 {
   struct record_reader reader;
-  if (record_open(&reader, AT_FDCWD, path))
+  if (record_is_mapped(AT_FDCWD, path) || record_open(&reader, AT_FDCWD, path))
     return false;
-  bool deleted = delete_unused(path, &reader);
+  bool unused = !(reader.flags & RECORD_HIDDEN_USE) || !process_any_running(&reader);
   record_close(&reader);
-  return deleted;
+  return unused && unlink(path) == 0;
 }
 
 struct candidate {

@@ -126,12 +126,23 @@ static bool open_recording(struct run *run)
   return false;
 }
 
-static void prepare(struct run *run)
+/* What a machine may lack: a program is not kept from running for it. */
+static bool is_lack(int error)
 {
-  if (prepare_recording(run->record, (uint32_t)run->events, run->path))
-    return;
+  return error == ENOSPC || error == EDQUOT || error == EFBIG || error == EROFS;
+}
+
+/* Returns false where --record names what cannot be: then COMMAND does not start. */
+static bool prepare(struct run *run)
+{
+  int error = prepare_recording(run->record, (uint32_t)run->events, run->path);
+  if (!error)
+    return true;
   run->path[0] = '\0';
+  if (run->record && !is_lack(error))
+    return false;
   complain("run", "nothing is recorded");
+  return true;
 }
 
 static int cannot_execute(const char *command, int error)
@@ -244,9 +255,8 @@ static int run_main(int argc, char **argv)
       return EXIT_RUN_TROUBLE;
   }
   argv += optind;
-  if (!check_options(&run, argc - optind) || !open_output(&run))
+  if (!check_options(&run, argc - optind) || !open_output(&run) || !prepare(&run))
     return EXIT_RUN_TROUBLE;
-  prepare(&run);
   if (run.path[0] && !run.exec)
     open_recording(&run);
   if (!set_environment(&run))

@@ -3,11 +3,12 @@
 // close() and its kin, and the two that close what was at the number they are given. The hint goes before
 // the call: afterwards another thread may have the number already.
 #include <errno.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "preload/hook.h"
 #include "steer/descriptor.h"
+
+#define CLOSE_ON_EXEC 4 /* CLOSE_RANGE_CLOEXEC, newer than some headers */
 
 HOOK int close(int fd)
 {
@@ -15,25 +16,15 @@ HOOK int close(int fd)
   return real()->close(fd);
 }
 
-/* With CLOSE_RANGE_UNSHARE or _CLOEXEC nothing is closed yet that another may not still use: the
- * hints go all the same, and what they told is asked again. */
 HOOK int close_range(unsigned first, unsigned last, int flags)
 {
   if (!real()->close_range) {
     errno = ENOSYS;
     return -1;
   }
-  descriptors_closed(first, last);
+  if (!(flags & CLOSE_ON_EXEC))
+    descriptors_closed(first, last);
   return real()->close_range(first, last, flags);
-}
-
-HOOK void closefrom(int first)
-{
-  descriptors_closed(first < 0 ? 0 : (unsigned)first, DESCRIPTORS);
-  if (real()->closefrom)
-    real()->closefrom(first);
-  else
-    syscall(SYS_close_range, first < 0 ? 0 : first, ~0U, 0);
 }
 
 HOOK int dup2(int from, int to)

@@ -91,7 +91,8 @@ HOOK int execl(const char *path, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  return execv(path, argv);
+  replaced();
+  return failed(real()->execv(path, argv));
 }
 
 HOOK int execlp(const char *file, const char *first, ...)
@@ -101,7 +102,8 @@ HOOK int execlp(const char *file, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  return execvp(file, argv);
+  replaced();
+  return failed(real()->execvp(file, argv));
 }
 
 HOOK int execle(const char *path, const char *first, ...)
@@ -112,5 +114,6 @@ HOOK int execle(const char *path, const char *first, ...)
   COLLECT(argv, first, list);
   char *const *envp = va_arg(list, char *const *);
   va_end(list);
-  return execve(path, argv, envp);
+  replaced();
+  return failed(real()->execve(path, argv, envp));
 }

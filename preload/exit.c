@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The ways a process ends by its own will: what ends without passing here was killed.
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -24,6 +25,19 @@ HOOK __attribute__((noreturn)) void _Exit(int status)
   recorder_mark(RECORD_EXITED);
   real()->_Exit(status);
   __builtin_unreachable();
+}
+
+/* The parent ends inside, by a name of libc's own; what returns is the child, which has no row
+ * yet, or a failure. */
+HOOK int daemon(int stay, int keep)
+{
+  recorder_mark(RECORD_EXITED);
+  int result = real()->daemon(stay, keep);
+  int error = errno;
+  if (result)
+    recorder_mark(RECORD_RUNNING);
+  errno = error;
+  return result;
 }
 
 HOOK __attribute__((noreturn)) void quick_exit(int status)

@@ -37,7 +37,7 @@ static void start(void)
   for (char **v = environ; v && *v; v++)
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
       size_t length = strlen(variables[i].name);
-      if (strncmp(*v, variables[i].name, length) == 0)
+      if (!*variables[i].value && strncmp(*v, variables[i].name, length) == 0)
         *variables[i].value = *v + length;
     }
   e.executed = (const char *)getauxval(AT_EXECFN);

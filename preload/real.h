@@ -22,7 +22,6 @@
   REAL(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                   \
   REAL(int, close, (int))                                                                          \
   REAL(int, close_range, (unsigned, unsigned, int))                                                \
-  REAL(void, closefrom, (int))                                                                     \
   REAL(int, dup2, (int, int))                                                                      \
   REAL(int, dup3, (int, int, int))                                                                 \
   REAL(int, execve, (const char *, char *const[], char *const[]))                                  \
@@ -31,6 +30,7 @@
   REAL(int, execvpe, (const char *, char *const[], char *const[]))                                 \
   REAL(int, fexecve, (int, char *const[], char *const[]))                                          \
   REAL(int, execveat, (int, const char *, char *const[], char *const[], int))                      \
+  REAL(int, daemon, (int, int))                                                                    \
   REAL(void, _exit, (int))                                                                         \
   REAL(void, _Exit, (int))                                                                         \
   REAL(void, quick_exit, (int))

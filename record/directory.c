@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -57,7 +56,7 @@ static int check(int fd, unsigned forbidden)
   struct statx s;
   if (sys_stat(fd, "", &s))
     return errno;
-  return s.stx_uid == geteuid() && !(s.stx_mode & forbidden) ? 0 : EACCES;
+  return s.stx_uid == sys_geteuid() && !(s.stx_mode & forbidden) ? 0 : EACCES;
 }
 
 static int open_checked(int parent, const char *path, unsigned forbidden)
@@ -65,7 +64,7 @@ static int open_checked(int parent, const char *path, unsigned forbidden)
   int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   int fd = sys_open(parent, path, flags, 0);
   if (fd < 0 && errno == ENOENT) {
-    if (mkdirat(parent, path, 0700) && errno != EEXIST)
+    if (sys_mkdir(parent, path, 0700) && errno != EEXIST)
       return -1;
     fd = sys_open(parent, path, flags, 0);
   }
@@ -90,7 +89,7 @@ int record_directory_default(const struct record_directories *d, int i)
   int parent = sys_open(AT_FDCWD, d->parent[i], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   if (parent < 0)
     return -1;
-  name_of(&t, i, geteuid());
+  name_of(&t, i, sys_geteuid());
   int fd = open_checked(parent, text_end(&t), 077);
   int error = errno;
   sys_close(parent);
@@ -116,8 +115,7 @@ void record_directory_walk(int directory, bool (*each)(int directory, const char
                            void *context)
 {
   _Alignas(struct entry) char buffer[1024];
-  if (lseek(directory, 0, SEEK_SET))
-    return;
+  syscall(SYS_lseek, directory, 0L, SEEK_SET);
   for (;;) {
     long n = syscall(SYS_getdents64, directory, buffer, sizeof buffer);
     if (n <= 0)
@@ -147,8 +145,12 @@ static bool add_size(int directory, const char *name, void *context)
 uint64_t record_directory_limit(int directory)
 {
   const uint64_t most = UINT64_C(256) << 20;
-  struct statfs fs;
-  if (fstatfs(directory, &fs))
+  struct statfs64 fs;
+#ifdef SYS_fstatfs64
+  if (syscall(SYS_fstatfs64, directory, sizeof fs, &fs))
+#else
+  if (syscall(SYS_fstatfs, directory, &fs))
+#endif
     return most;
   uint64_t quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
   return quarter && quarter < most ? quarter : most;

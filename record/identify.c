@@ -11,9 +11,9 @@
 static uint64_t namespace_inode(const char *link)
 {
   char text[48];
-  ssize_t n = readlink(link, text, sizeof text);
+  long n = sys_readlink(link, text, sizeof text);
   uint64_t inode = 0;
-  for (ssize_t i = 0; i < n; i++)
+  for (long i = 0; i < n; i++)
     if (text[i] >= '0' && text[i] <= '9')
       inode = inode * 10 + (uint64_t)(text[i] - '0');
   return inode;
@@ -56,9 +56,9 @@ static uint64_t forked_at(void)
 
 void record_identify(struct record_identity *who, const char *name, uint64_t created)
 {
-  who->pid = (uint32_t)getpid();
-  who->parent_pid = (uint32_t)getppid();
-  who->uid = (uint32_t)geteuid();
+  who->pid = sys_getpid();
+  who->parent_pid = (uint32_t)syscall(SYS_getppid);
+  who->uid = sys_geteuid();
   who->net_namespace = namespace_inode("/proc/self/ns/net");
   who->pid_namespace = namespace_inode("/proc/self/ns/pid");
   who->mnt_namespace = namespace_inode("/proc/self/ns/mnt");
@@ -86,27 +86,32 @@ bool record_is_shared_row(const struct record_map *map, uint32_t process)
   return process == map->process_count - 1;
 }
 
-uint32_t record_claim(const struct record_map *map, const struct record_identity *who)
+uint32_t record_reserve(const struct record_map *map)
 {
   uint32_t last = map->process_count - 1;
   record_u32 *claimed = &map->header->processes_claimed;
   uint32_t n = atomic_load_explicit(claimed, memory_order_relaxed);
   if (n < last)
     n = atomic_fetch_add_explicit(claimed, 1, memory_order_relaxed);
-  if (n < last) {
-    fill_row(record_row(map, n), who);
-    return n;
-  }
-  static const struct record_identity nobody = {.name = "others"};
-  if (!atomic_load_explicit(&record_row(map, last)->state, memory_order_relaxed))
-    fill_row(record_row(map, last), &nobody); /* whoever does it stores the same */
-  return last;
+  return n < last ? n : last;
 }
 
-void record_unclaim(const struct record_map *map, uint32_t process)
+void record_unreserve(const struct record_map *map, uint32_t process)
 {
+  uint32_t next = process + 1;
   if (!record_is_shared_row(map, process))
-    record_mark(map, process, RECORD_FREE);
+    atomic_compare_exchange_strong_explicit(&map->header->processes_claimed, &next, process,
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
+void record_claim(const struct record_map *map, uint32_t process, const struct record_identity *who)
+{
+  static const struct record_identity nobody = {.name = "others"};
+  struct record_process *row = record_row(map, process);
+  if (!record_is_shared_row(map, process))
+    fill_row(row, who);
+  else if (!atomic_load_explicit(&row->state, memory_order_relaxed))
+    fill_row(row, &nobody); /* whoever does it stores the same */
 }
 
 void record_mark(const struct record_map *map, uint32_t process, enum record_state state)

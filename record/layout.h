@@ -51,9 +51,9 @@ struct record_section {
 };
 
 enum record_flag {
-  /* flock(2) does not outlive close() here (overlayfs): whether a recording is still in use
-   * is then told by its rows alone. */
-  RECORD_NO_LOCK = 1,
+  /* Of a process that maps it the kernel tells nothing here (overlayfs): whether it is still in
+   * use is told by its rows alone. */
+  RECORD_HIDDEN_USE = 1,
 };
 
 struct record_header {

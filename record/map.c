@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -77,7 +77,7 @@ static void read_boot_id(char boot_id[36])
   sys_close(fd);
 }
 
-static void write_header(struct record_header *h, const struct plan *p, bool locked)
+static void write_header(struct record_header *h, const struct plan *p, bool shows)
 {
   h->byte_order = RECORD_BYTE_ORDER;
   h->header_size = RECORD_HEADER_SIZE;
@@ -86,10 +86,23 @@ static void write_header(struct record_header *h, const struct plan *p, bool loc
   h->destinations = p->destinations;
   h->events = p->events;
   h->created = clock_ns(CLOCK_REALTIME);
-  h->flags = locked ? 0 : RECORD_NO_LOCK;
+  h->flags = shows ? 0 : RECORD_HIDDEN_USE;
   read_boot_id(h->boot_id);
   strncpy(h->version, PACKAGE_VERSION, sizeof h->version - 1);
   atomic_store_explicit(&h->magic, record_magic(), memory_order_release);
+}
+
+/* Where the file system cannot allocate. */
+static int write_zeros(int fd, uint64_t size)
+{
+  static const char zeros[4096];
+  for (uint64_t done = 0; done < size;) {
+    long n = sys_write(fd, zeros, size - done < sizeof zeros ? size - done : sizeof zeros);
+    if (n < 0 && errno != EINTR)
+      return errno;
+    done += n > 0 ? (uint64_t)n : 0;
+  }
+  return 0;
 }
 
 /* Room on the disk for all of it, or nothing. */
@@ -99,24 +112,14 @@ static int allocate(int fd, uint64_t size)
   if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       limit.rlim_cur < size)
     return EFBIG; /* writing past it would raise SIGXFSZ */
-  int error;
   int tries = 16; /* a signal makes it EINTR, again and again under a storm of them */
-  do
-    error = posix_fallocate(fd, 0, (off_t)size);
-  while (error == EINTR && --tries);
-  return error;
-}
-
-/* Does the shared lock on this file hold against another description of it? On overlayfs the
- * lock sits on another inode than the mapping. */
-static bool lock_holds(int directory, const char *name)
-{
-  int other = sys_open(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-  if (other < 0)
-    return false;
-  bool granted = flock(other, LOCK_EX | LOCK_NB) == 0;
-  sys_close(other);
-  return !granted;
+  while (sys_allocate(fd, size)) {
+    if (errno == EOPNOTSUPP || errno == ENOSYS)
+      return write_zeros(fd, size);
+    if (errno != EINTR || !--tries)
+      return errno;
+  }
+  return 0;
 }
 
 static int map_file(int fd, const struct plan *p, struct record_map *map)
@@ -128,28 +131,17 @@ static int map_file(int fd, const struct plan *p, struct record_map *map)
   return 0;
 }
 
-/* Locked, and not unlinked by a cleaner between open and lock. */
-static int take(int fd)
+bool record_is_mapped(int directory, const char *name)
 {
-  struct statx s;
-  if (flock(fd, LOCK_SH | LOCK_NB))
-    return errno;
-  if (sys_stat(fd, "", &s))
-    return errno;
-  return s.stx_nlink ? 0 : EAGAIN;
-}
-
-static int fill(int fd, int directory, const char *name, const struct plan *p,
-                struct record_map *map)
-{
-  int error = allocate(fd, p->size);
-  if (!error)
-    error = take(fd);
-  if (!error)
-    error = map_file(fd, p, map);
-  if (!error)
-    write_header(map->header, p, lock_holds(directory, name));
-  return error;
+  int fd = sys_open(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (fd < 0)
+    return true;
+  /* A lease is held until the file is closed; who opens it for writing just now makes the kernel
+   * send a signal, so one that nobody minds. */
+  sys_fcntl(fd, F_SETSIG, SIGURG);
+  bool refused = sys_fcntl(fd, F_SETLEASE, F_RDLCK) != 0;
+  sys_close(fd);
+  return refused;
 }
 
 int record_create(int directory, const char *name, struct record_shape shape,
@@ -163,10 +155,14 @@ int record_create(int directory, const char *name, struct record_shape shape,
   int fd = sys_open(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0)
     return errno;
-  int error = fill(fd, directory, name, &p, map);
-  if (error)
-    unlinkat(directory, name, 0);
+  int error = allocate(fd, p.size);
+  if (!error)
+    error = map_file(fd, &p, map);
   sys_close(fd);
+  if (!error)
+    write_header(map->header, &p, record_is_mapped(directory, name));
+  else
+    sys_unlink(directory, name);
   return error;
 }
 
@@ -184,7 +180,7 @@ static bool read_plan(const struct record_header *h, struct plan *p)
 static int attach(int fd, struct record_map *map)
 {
   struct statx s;
-  if (flock(fd, LOCK_SH | LOCK_NB) || sys_stat(fd, "", &s))
+  if (sys_stat(fd, "", &s))
     return errno;
   /* A file with holes could meet a full disk at any store into it. */
   if (!S_ISREG(s.stx_mode) || s.stx_size < RECORD_HEADER_SIZE || s.stx_blocks * 512 < s.stx_size)

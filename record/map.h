@@ -57,8 +57,12 @@ int record_create(int directory, const char *name, struct record_shape shape,
                   struct record_map *map);
 
 /* Maps an existing recording. Returns 0 or an errno: EISDIR for a directory, EINVAL for a
- * file that is no recording of this version and machine. Makes five system calls. */
+ * file that is no recording of this version and machine. Makes four system calls. */
 int record_attach(const char *path, struct record_map *map);
+
+/* Whether a process maps it, or has it open for writing: the kernel grants no read lease then.
+ * Also true where that cannot be found out; and on overlayfs it is always false. */
+bool record_is_mapped(int directory, const char *name);
 
 void record_unmap(struct record_map *map);
 

@@ -116,6 +116,7 @@ static void judge(const struct record_cell *copies, size_t at, size_t count, uin
   uint64_t before = atomic_load_explicit(&copies[at].seq, memory_order_relaxed);
   uint64_t after = atomic_load_explicit(&copies[2 * count + at].seq, memory_order_relaxed);
   uint64_t words[RECORD_EVENT_WORDS];
+  out->index = index;
   uint64_t value = after & RECORD_SEQ_MASK, whole = (2 * index + 2) & RECORD_SEQ_MASK;
   if (value == whole && before == after) {
     out->fate = RECORD_WHOLE;
@@ -128,6 +129,16 @@ static void judge(const struct record_cell *copies, size_t at, size_t count, uin
   } else {
     out->fate = value > whole ? RECORD_GONE : RECORD_ABSENT;
   }
+}
+
+/* Copies `count` cells from cell `first` on, three times over. */
+static bool copy_cells(struct record_reader *reader, uint64_t first, size_t count)
+{
+  for (size_t copy = 0; copy < 3; copy++)
+    if (!read_at(reader, reader->scratch + copy * count, count * RECORD_CELL_STRIDE,
+                 reader->events.offset + first * RECORD_CELL_STRIDE))
+      return false;
+  return true;
 }
 
 size_t record_read_events(struct record_reader *reader, uint64_t from, size_t count,
@@ -143,13 +154,52 @@ size_t record_read_events(struct record_reader *reader, uint64_t from, size_t co
     count = head - from;
   if (count > reader->events.count - first)
     count = reader->events.count - first;
-  for (size_t copy = 0; copy < 3; copy++)
-    if (!read_at(reader, reader->scratch + copy * count, count * RECORD_CELL_STRIDE,
-                 reader->events.offset + first * RECORD_CELL_STRIDE))
-      return 0;
+  if (!copy_cells(reader, first, count))
+    return 0;
   for (size_t i = 0; i < count; i++)
     judge(reader->scratch, i, count, from + i, &out[i]);
   return count;
+}
+
+/* The index of the event that a cell holds, or UINT64_MAX for none. */
+static uint64_t index_in(const struct record_cell *cell)
+{
+  uint64_t value = atomic_load_explicit(&cell->seq, memory_order_relaxed) & RECORD_SEQ_MASK;
+  return value && !(value & 1) ? value / 2 - 1 : UINT64_MAX;
+}
+
+static int by_index(const void *a, const void *b)
+{
+  const struct record_read_event *x = a, *y = b;
+  return x->index < y->index ? -1 : x->index > y->index;
+}
+
+size_t record_read_survivors(struct record_reader *reader, uint64_t oldest,
+                             struct record_read_event **out)
+{
+  size_t found = 0, n;
+  *out = NULL;
+  for (uint32_t from = 0; oldest && from < reader->events.count; from += (uint32_t)n) {
+    n = reader->events.count - from;
+    n = n < RECORD_READ_MAX ? n : RECORD_READ_MAX;
+    if (!copy_cells(reader, from, n))
+      break;
+    for (size_t i = 0; i < n; i++) {
+      struct record_read_event e;
+      uint64_t index = index_in(&reader->scratch[i]);
+      judge(reader->scratch, i, n, index, &e);
+      if (index >= oldest || e.fate != RECORD_WHOLE)
+        continue;
+      struct record_read_event *more = realloc(*out, (found + 1) * sizeof *more);
+      if (!more)
+        return found;
+      *out = more;
+      more[found++] = e;
+    }
+  }
+  if (found)
+    qsort(*out, found, sizeof **out, by_index);
+  return found;
 }
 
 /* Adds up the odd cells by their writer's row; with `before`, only those that it has too.

@@ -53,6 +53,7 @@ enum record_fate {
 struct record_read_event {
   enum record_fate fate;
   uint32_t process; /* row of its writer, with RECORD_WHOLE */
+  uint64_t index;
   struct record_event event;
 };
 
@@ -61,6 +62,11 @@ struct record_read_event {
 size_t record_read_events(struct record_reader *reader, uint64_t from, size_t count,
                           struct record_read_event *out);
 #define RECORD_READ_MAX 256 /* events a call at the most */
+
+/* Events older than `oldest` that are still there, because the one that was to replace them was
+ * lost: in their order; `*out` is the caller's to free. Returns how many. */
+size_t record_read_survivors(struct record_reader *reader, uint64_t oldest,
+                             struct record_read_event **out);
 
 /* The first event that the ring can still hold, given the head. */
 uint64_t record_oldest(struct record_reader *reader, uint64_t head);

@@ -2,15 +2,18 @@
  *
  * System calls by number, where glibc's function would be a cancellation point (a thread must
  * not end inside a hook whose real call has succeeded), a symbol newer than GLIBC_2.17, or a
- * name that another preloaded library hooks. All return -1 and set errno.
+ * name that another preloaded library hooks: fakeroot holds a mutex while it connects, and a
+ * mkdir() of ours would wait for it. All return -1 and set errno.
  */
 #ifndef BERTH_RECORD_SYS_H
 #define BERTH_RECORD_SYS_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static inline int sys_open(int directory, const char *path, int flags, unsigned mode)
@@ -23,21 +26,85 @@ static inline long sys_read(int fd, void *to, size_t size)
   return syscall(SYS_read, fd, to, size);
 }
 
+static inline long sys_write(int fd, const void *from, size_t size)
+{
+  return syscall(SYS_write, fd, from, size);
+}
+
 static inline void sys_close(int fd)
 {
   syscall(SYS_close, fd);
 }
 
-/* With `path` "" it asks of the descriptor itself. Symbolic links are not followed. */
-static inline int sys_stat(int directory, const char *path, struct statx *s)
+static inline int sys_fcntl(int fd, int command, long argument)
 {
-  return (int)syscall(SYS_statx, directory, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
-                      STATX_BASIC_STATS, s);
+  return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+static inline int sys_mkdir(int directory, const char *path, unsigned mode)
+{
+  return (int)syscall(SYS_mkdirat, directory, path, mode);
+}
+
+static inline void sys_unlink(int directory, const char *path)
+{
+  syscall(SYS_unlinkat, directory, path, 0);
+}
+
+static inline long sys_readlink(const char *path, char *to, size_t size)
+{
+  return syscall(SYS_readlinkat, AT_FDCWD, path, to, size);
+}
+
+/* Room for the first `size` bytes of a file. */
+static inline int sys_allocate(int fd, uint64_t size)
+{
+#if __SIZEOF_LONG__ == 8
+  return (int)syscall(SYS_fallocate, fd, 0, 0L, (long)size);
+#else
+  return (int)syscall(SYS_fallocate, fd, 0, 0L, 0L, (long)size, (long)(size >> 32));
+#endif
+}
+
+static inline uint32_t sys_getpid(void)
+{
+  return (uint32_t)syscall(SYS_getpid);
 }
 
 static inline uint32_t sys_gettid(void)
 {
   return (uint32_t)syscall(SYS_gettid);
+}
+
+static inline uint32_t sys_geteuid(void)
+{
+#ifdef SYS_geteuid32
+  return (uint32_t)syscall(SYS_geteuid32);
+#else
+  return (uint32_t)syscall(SYS_geteuid);
+#endif
+}
+
+/* statx(2), or what it replaced: before Linux 4.11, and where a sandbox does not know it. With
+ * `path` "" it asks of the descriptor itself. Symbolic links are not followed. */
+static inline int sys_stat(int directory, const char *path, struct statx *s)
+{
+  int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+  int result = (int)syscall(SYS_statx, directory, path, flags, STATX_BASIC_STATS, s);
+#ifdef SYS_newfstatat
+  struct stat old;
+  if (result && (errno == ENOSYS || errno == EPERM) &&
+      (result = (int)syscall(SYS_newfstatat, directory, path, &old, flags)) == 0) {
+    s->stx_mode = (uint16_t)old.st_mode;
+    s->stx_uid = old.st_uid;
+    s->stx_size = (uint64_t)old.st_size;
+    s->stx_blocks = (uint64_t)old.st_blocks;
+    s->stx_ino = old.st_ino;
+    s->stx_dev_major = major(old.st_dev);
+    s->stx_dev_minor = minor(old.st_dev);
+  }
+#endif
+  return result;
 }
 
 #endif

@@ -28,12 +28,16 @@ struct record_identity {
  * is when its image started, or 0 for the child of a fork, whose start /proc tells. */
 void record_identify(struct record_identity *who, const char *name, uint64_t created);
 
-/* Takes a row for this process and fills it in. Returns its number: the last row, which all
- * share who came too late, where none is free. */
-uint32_t record_claim(const struct record_map *map, const struct record_identity *who);
+/* The number of a row that nobody else will get: the last row, which all share who came too
+ * late, where none is free. It stays empty until it is claimed. */
+uint32_t record_reserve(const struct record_map *map);
 
-/* Gives back a row that was claimed and not used; the row stays empty. */
-void record_unclaim(const struct record_map *map, uint32_t process);
+/* Gives a reserved row back, if it was the newest. */
+void record_unreserve(const struct record_map *map, uint32_t process);
+
+/* Fills the row in: from here on it is this process's. */
+void record_claim(const struct record_map *map, uint32_t process,
+                  const struct record_identity *who);
 
 /* Is this row one that processes share? It belongs to nobody, so nobody may mark its end. */
 bool record_is_shared_row(const struct record_map *map, uint32_t process);

@@ -71,9 +71,10 @@ void descriptor_accepted(int fd)
   descriptor_set(fd, d);
 }
 
+/* `connecting` stays: it is only believed where TCP_INFO says so too. */
 void descriptor_closed(int fd)
 {
-  const uint8_t stale = DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING;
+  const uint8_t stale = DESCRIPTOR_SETTLED;
   struct descriptor d = descriptor_get(fd);
   if (d.kind == SOCKET_UNKNOWN && !(d.flags & stale))
     return; /* a daemon that closes all numbers there are dirties no page of the table */
@@ -87,4 +88,17 @@ void descriptors_closed(unsigned first, unsigned last)
   unsigned end = atomic_load_explicit(&used, memory_order_relaxed);
   for (unsigned fd = first; fd < end && fd <= last; fd++)
     descriptor_closed((int)fd);
+}
+
+static _Atomic uint32_t bound_ports[65536 / 32];
+
+void descriptor_bound_port(uint16_t port)
+{
+  atomic_fetch_or_explicit(&bound_ports[port / 32], UINT32_C(1) << port % 32, memory_order_relaxed);
+}
+
+bool descriptor_port_was_bound(uint16_t port)
+{
+  uint32_t word = atomic_load_explicit(&bound_ports[port / 32], memory_order_relaxed);
+  return word >> port % 32 & 1;
 }

@@ -11,6 +11,7 @@
 #ifndef BERTH_STEER_DESCRIPTOR_H
 #define BERTH_STEER_DESCRIPTOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum socket_kind {
@@ -51,7 +52,12 @@ void descriptor_accepted(int fd);
  * so the port stays, which is checked against getsockname() anyhow. */
 void descriptor_closed(int fd);
 
-/* The same for all from `first` to `last`. */
+/* The program has bound this port, by whichever descriptor: for one that nobody saw made (dup(),
+ * a received descriptor) that is the only thing known. */
+void descriptor_bound_port(uint16_t port);
+bool descriptor_port_was_bound(uint16_t port);
+
+/* The same as descriptor_closed() for all from `first` to `last`. */
 void descriptors_closed(unsigned first, unsigned last);
 
 #endif

@@ -19,7 +19,11 @@ bool memory_readable(const void *p, size_t size)
 {
   uintptr_t first = (uintptr_t)p, last = first + size - 1;
   uintptr_t page = 4096; /* the smallest there is: larger ones are looked at twice, no more */
-  if (last < first || !eight_readable((const void *)(first & ~(uintptr_t)7)))
+  if (last < first)
+    return false;
+  if (size < 8) /* the eight bytes around them: they lie on the same page */
+    first &= ~(uintptr_t)7;
+  if (!eight_readable((const void *)first))
     return false;
   return first / page == last / page || eight_readable((const void *)(last & ~(uintptr_t)7));
 }

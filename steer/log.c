@@ -14,6 +14,7 @@
 #include "record/layout.h"
 #include "record/sys.h"
 #include "record/text.h"
+#include "steer/descriptor.h"
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 0x8
@@ -45,18 +46,30 @@ static bool is_still(const struct sink *s)
          now.device_minor == s->device_minor && now.inode == s->inode && now.mode == s->mode;
 }
 
-/* Signals that a write may raise in the thread that makes it: SIGPIPE where nobody reads,
- * SIGXFSZ past RLIMIT_FSIZE. Held back, and taken away if the write raised one. */
-static void write_without_signal(int fd, const char *line, size_t size)
+/* Not to be waited for, and no signal; where the kernel takes no flags for this file, plainly. */
+static long write_at_once(int fd, const char *line, size_t size, int flags)
 {
-  const uint64_t both = UINT64_C(1) << (SIGPIPE - 1) | UINT64_C(1) << (SIGXFSZ - 1);
+  struct iovec v = {(void *)(uintptr_t)line, size};
+  long n = syscall(SYS_pwritev2, fd, &v, 1, -1L, -1L, flags);
+  if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
+    n = syscall(SYS_write, fd, line, size);
+  return n;
+}
+
+/* Signals that a write may raise in the thread that makes it: SIGPIPE where nobody reads,
+ * SIGXFSZ past RLIMIT_FSIZE, SIGTTOU on a terminal that is another's. Held back, and taken away
+ * if the write raised one. */
+static void write_without_signal(int fd, const char *line, size_t size, int flags)
+{
+  const uint64_t all = UINT64_C(1) << (SIGPIPE - 1) | UINT64_C(1) << (SIGXFSZ - 1) |
+                       UINT64_C(1) << (SIGTTOU - 1);
   const struct timespec at_once = {0};
   uint64_t old = 0, before = 0;
-  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &both, &old, sizeof both))
+  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all))
     return;
   syscall(SYS_rt_sigpending, &before, sizeof before);
-  if (syscall(SYS_write, fd, line, size) < 0 && (errno == EPIPE || errno == EFBIG)) {
-    uint64_t raised = both & ~before;
+  if (write_at_once(fd, line, size, flags) < 0 && (errno == EPIPE || errno == EFBIG)) {
+    uint64_t raised = all & ~before;
     syscall(SYS_rt_sigtimedwait, &raised, NULL, &at_once, sizeof raised);
   }
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
@@ -82,7 +95,7 @@ static void write_line(const struct sink *s, const char *line, size_t size)
       return;
   }
   if (S_ISREG(s->mode) || !would_wait(s->fd))
-    write_without_signal(s->fd, line, size);
+    write_without_signal(s->fd, line, size, S_ISFIFO(s->mode) ? RWF_NOWAIT : 0);
 }
 
 /* Above what select(2) and most programs' own descriptors reach, below what would make the
@@ -92,7 +105,7 @@ static int moved_high(int fd)
   struct rlimit limit = {.rlim_cur = 1024};
   getrlimit(RLIMIT_NOFILE, &limit);
   rlim_t high = limit.rlim_cur > 1100 ? 1024 : limit.rlim_cur * 3 / 4;
-  int moved = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (int)high);
+  int moved = sys_fcntl(fd, F_DUPFD_CLOEXEC, (long)high);
   if (moved < 0)
     return fd;
   sys_close(fd);
@@ -139,9 +152,21 @@ void log_event(const struct record_event *e, const char *name)
     write_line(&sink, line, (size_t)(t.at - t.start));
 }
 
+/* Descriptor 2 may be something else by now: a socket or file that the program opened and that
+ * got the number. What came through execve() is not close-on-exec; what a hook saw made is the
+ * program's; and a standard error that is a file is not open for reading. */
+static bool is_standard_error(const struct sink *s)
+{
+  struct descriptor d = descriptor_get(2);
+  int flags = sys_fcntl(2, F_GETFD, 0), mode = sys_fcntl(2, F_GETFL, 0);
+  if (flags < 0 || (flags & FD_CLOEXEC) || d.kind != SOCKET_UNKNOWN || d.flags)
+    return false;
+  return !S_ISREG(s->mode) || (mode & O_ACCMODE) == O_WRONLY;
+}
+
 void log_stderr(const char *line, size_t size)
 {
   struct sink err;
-  if (remember(&err, 2))
+  if (remember(&err, 2) && is_standard_error(&err))
     write_line(&err, line, size);
 }

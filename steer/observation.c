@@ -29,9 +29,9 @@ bool observation_lacks_port(struct observation *o)
   struct descriptor d = o->before;
   if (d.flags & DESCRIPTOR_SETTLED)
     return false;
-  if (d.kind != SOCKET_UNKNOWN && d.port == 0)
-    return true; /* seen made, and nothing since */
-  if (socket_local(o->fd, &local) && local.port == 0)
+  bool ours = socket_local(o->fd, &local);
+  bool lies = d.kind == SOCKET_TCP && (d.flags & DESCRIPTOR_EARLIER) && d.port == local.port;
+  if (ours && (local.port == 0 || lies))
     return true;
   if (local.port)
     d.flags |= DESCRIPTOR_SETTLED;
@@ -41,18 +41,21 @@ bool observation_lacks_port(struct observation *o)
   return false;
 }
 
-bool observation_is_void(int error)
+bool observation_end(struct observation *o, int error)
 {
-  return error == EBADF || error == ENOTSOCK || error == EFAULT;
+  o->ended = clock_ns(CLOCK_MONOTONIC);
+  return error != EBADF && error != ENOTSOCK && error != EFAULT;
 }
 
-/* The kernel has read it where the call got anywhere; a failure
- * could be a seccomp filter's, so the kernel is asked. */
-bool observation_may_read(const struct sockaddr *address, socklen_t size, int error)
+/* The kernel has read it where the call got anywhere. A failure could be a seccomp filter's, and
+ * where the call took long another thread may have unmapped it: so the kernel is asked. */
+bool observation_may_read(const struct observation *o, const struct sockaddr *address,
+                          socklen_t size, int error)
 {
+  const uint64_t long_ago = 10 * 1000000;
   if (!address || size < sizeof address->sa_family)
     return false;
-  if (error == 0 || error == EINPROGRESS)
+  if ((error == 0 || error == EINPROGRESS) && o->ended - o->began < long_ago)
     return true;
   return memory_readable(address,
                          size < sizeof(struct sockaddr_in6) ? size : sizeof(struct sockaddr_in6));
@@ -75,7 +78,7 @@ struct record_event observation_event(const struct observation *o, enum record_c
 {
   struct record_event e = {
       .time = o->time,
-      .duration = clock_ns(CLOCK_MONOTONIC) - o->began,
+      .duration = o->ended - o->began,
       .fd = (uint32_t)o->fd,
       .call = (uint8_t)call,
       .result = error == 0             ? RECORD_OK
@@ -86,11 +89,17 @@ struct record_event observation_event(const struct observation *o, enum record_c
   return e;
 }
 
+/* A raw socket has no port: getsockname() tells its protocol in that place (raw(7)). */
+static bool is_port(const struct record_event *e, uint16_t port)
+{
+  return e->transport == IPPROTO_TCP || e->transport == IPPROTO_UDP || e->transport != port;
+}
+
 void observation_put_local(struct record_event *e, const struct endpoint *local)
 {
   memcpy(e->local, local->address, sizeof e->local);
   e->local_scope = local->scope;
-  e->local_port = local->port;
+  e->local_port = is_port(e, local->port) ? local->port : 0;
 }
 
 void observation_put_peer(struct record_event *e, const struct endpoint *peer)

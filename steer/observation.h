@@ -18,20 +18,27 @@ void observation_begin(struct observation *o, int fd);
  * kernel where nobody saw the socket made, and remembers the answer. */
 bool observation_lacks_port(struct observation *o);
 
-/* Whether the call never got as far as a socket of ours, or as its arguments. */
-bool observation_is_void(int error);
+/* Stops the clock: the first thing after the call. Returns whether the call got as far as a
+ * socket, and its arguments. */
+bool observation_end(struct observation *o, int error);
 
 /* Whether a sockaddr of the program's may be read, after a call that ended with `error`. */
-bool observation_may_read(const struct sockaddr *address, socklen_t size, int error);
+bool observation_may_read(const struct observation *o, const struct sockaddr *address,
+                          socklen_t size, int error);
 
 /* endpoint_from(), and AF_UNSPEC for AF_INET, as bind() and UDP's sends take it. */
 bool observation_endpoint(struct endpoint *e, const struct sockaddr *address, socklen_t size);
 
-/* An event of the call, which has just ended: `error` is 0 or its errno. */
+/* An event of the call, which has ended: `error` is 0 or its errno. */
 struct record_event observation_event(const struct observation *o, enum record_call call,
                                       int error);
+/* Once the transport is there: it tells what a port is. */
 void observation_put_local(struct record_event *e, const struct endpoint *local);
 void observation_put_peer(struct record_event *e, const struct endpoint *peer);
+
+/* Whether a connect, or a send that is one, goes on with, or ends, a connection that an earlier
+ * call began. The state of the socket before it must have been asked. */
+bool observation_is_repeat(const struct observation *o, int error);
 
 /* Records a connect, or a send that was one, and what the descriptor is now. */
 void observation_write_connect(struct observation *o, enum record_call call,

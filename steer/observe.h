@@ -4,9 +4,9 @@
  * observe_begin() before the real call and its observe_*() after it, with the result, errno as
  * the real call left it. An observe function leaves errno alone. All are signal-safe.
  *
- * System calls that an observed connect makes: getsockname, and SO_PROTOCOL where nobody saw
- * the socket made; one more to look at the program's sockaddr where the call failed; one more
- * before it (TCP_INFO) where an earlier connect on the descriptor was not seen to end. None
+ * System calls that an observed connect makes: getsockname, and SO_PROTOCOL where nobody saw the
+ * socket made; one more to look at the program's sockaddr where the call failed or took 10 ms; one
+ * more before it (TCP_INFO) where an earlier connect on the descriptor was not seen to end. None
  * for other families.
  */
 #ifndef BERTH_STEER_OBSERVE_H
@@ -22,8 +22,8 @@
 
 struct observation {
   int fd;
-  int error; /* errno before the call, put back after it */
-  uint64_t time, began;
+  int error;                   /* errno before the call, put back after it */
+  uint64_t time, began, ended; /* CLOCK_REALTIME, then CLOCK_MONOTONIC */
   struct descriptor before;
   int state; /* TCP's before a connect, where one was not seen to end; -1: not asked */
 };

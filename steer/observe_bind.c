@@ -31,7 +31,7 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
                        int error)
 {
   struct endpoint asked, local;
-  if (observation_is_void(error) || !observation_may_read(address, size, error) ||
+  if (!observation_end(o, error) || !observation_may_read(o, address, size, error) ||
       !observation_endpoint(&asked, address, size) || !socket_local(o->fd, &local))
     return;
   struct record_event e = observation_event(o, RECORD_BIND, error);
@@ -41,6 +41,8 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
   observation_put_peer(&e, &asked);
   if (!error) {
     struct descriptor d = o->before;
+    if (asked.port)
+      descriptor_bound_port(local.port);
     d.port = local.port;
     d.flags = (uint8_t)((asked.port ? DESCRIPTOR_PROGRAM : 0) |
                         (local.port ? DESCRIPTOR_SETTLED : 0));
@@ -59,7 +61,7 @@ void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t
 static void listen_ended(struct observation *o, int error)
 {
   struct endpoint local;
-  if (observation_is_void(error) || error == EOPNOTSUPP || error == EINVAL ||
+  if (!observation_end(o, error) || error == EOPNOTSUPP || error == EINVAL ||
       !socket_local(o->fd, &local))
     return;
   struct record_event e = observation_event(o, RECORD_LISTEN, error);

@@ -35,22 +35,24 @@ static void drop_earlier_port(struct record_event *e, struct descriptor before, 
     e->local_port = 0;
 }
 
-static enum record_chooser chooser(struct descriptor before, uint16_t port)
+/* By the descriptor, or where nothing is known of it (dup(), fcntl(), a received one), by what
+ * the program has bound anywhere. */
+static bool program_chose(struct descriptor before, uint16_t port)
 {
-  bool program = (before.flags & DESCRIPTOR_PROGRAM) && before.port == port && port;
-  return program ? RECORD_PROGRAM : RECORD_KERNEL;
+  bool unseen = before.kind == SOCKET_UNKNOWN && !before.flags;
+  if (before.flags & DESCRIPTOR_PROGRAM)
+    return port && before.port == port;
+  return port && unseen && descriptor_port_was_bound(port);
 }
 
 /* What is known of the descriptor after a connect, or a send that is one. */
-static void remember_connect(const struct observation *o, uint16_t port, int error)
+static void remember_connect(const struct observation *o, const struct record_event *e, int error)
 {
   struct descriptor d = o->before;
   bool begun = error == 0 || error == EINPROGRESS || error == EINTR;
-  d.flags &= DESCRIPTOR_PROGRAM;
-  if (!(d.flags && d.port == port)) {
-    d.flags = DESCRIPTOR_EARLIER;
-    d.port = port ? port : d.port;
-  }
+  d.flags = e->chosen_by == RECORD_PROGRAM ? DESCRIPTOR_PROGRAM : DESCRIPTOR_EARLIER;
+  if (e->local_port)
+    d.port = e->local_port;
   if (error == EINPROGRESS || error == EINTR)
     d.flags |= DESCRIPTOR_CONNECTING;
   if (begun) {
@@ -64,27 +66,45 @@ void observation_write_connect(struct observation *o, enum record_call call,
                                const struct endpoint *peer, int error)
 {
   struct endpoint local;
+  if (!socket_local(o->fd, &local) && errno == EAFNOSUPPORT)
+    return; /* an address of ours for a socket of another family */
   struct record_event e = observation_event(o, call, error);
-  socket_local(o->fd, &local);
   e.transport = socket_protocol(o->fd, o->before.kind);
   observation_put_local(&e, &local);
   observation_put_peer(&e, peer);
   drop_earlier_port(&e, o->before, error);
-  e.chosen_by = (uint8_t)chooser(o->before, e.local_port);
-  remember_connect(o, e.local_port, error);
+  if (program_chose(o->before, e.local_port))
+    e.chosen_by = RECORD_PROGRAM;
+  remember_connect(o, &e, error);
   recorder_write(&e);
 }
 
-/* connect() on a socket whose connection an earlier call began: EALREADY and EISCONN say so, 0
- * completes it. Where the socket was closed before the call, that connection had failed and an
- * error only brings the news (ECONNABORTED where SO_ERROR has told it already), but 0 and
- * EINPROGRESS begin another: the descriptor is a new socket. */
+/* Errors that a connection in progress does not end with: they are of an attempt of its own. */
+static bool is_of_attempt(int error)
+{
+  return error == 0 || error == EINPROGRESS || error == EADDRNOTAVAIL || error == EINVAL ||
+         error == EACCES || error == EPERM || error == EAFNOSUPPORT || error == ENOBUFS;
+}
+
+/* EALREADY and EISCONN say so, 0 completes it. Where the socket was closed before the call, that
+ * connection had failed and an error brings the news (ECONNABORTED where SO_ERROR has told it
+ * already), or else another was begun: the descriptor is a new socket, or was shut down. */
 static bool is_repeat(const struct observation *o, int error)
 {
-  bool begins = error == 0 || error == EINPROGRESS;
   if (error == EALREADY || error == EISCONN)
     return true;
-  return o->state >= 0 && !(o->state == TCP_CLOSE && begins);
+  return o->state >= 0 && !(o->state == TCP_CLOSE && is_of_attempt(error));
+}
+
+bool observation_is_repeat(const struct observation *o, int error)
+{
+  struct descriptor d = o->before;
+  if (!is_repeat(o, error))
+    return false;
+  if (error != EALREADY && error != EINTR) /* else it goes on */
+    d.flags &= (uint8_t)~DESCRIPTOR_CONNECTING;
+  descriptor_set(o->fd, d);
+  return true;
 }
 
 /* connect(AF_UNSPEC) dissolves the association, and gives a port that was not bound back. */
@@ -100,15 +120,8 @@ static void connect_ended(struct observation *o, const struct sockaddr *address,
                           int error)
 {
   struct endpoint peer;
-  if (observation_is_void(error) || (error && o->before.kind == SOCKET_OTHER))
-    return;
-  if (is_repeat(o, error)) {
-    struct descriptor d = o->before;
-    d.flags &= (uint8_t) ~(error == EALREADY ? 0 : DESCRIPTOR_CONNECTING);
-    descriptor_set(o->fd, d);
-    return;
-  }
-  if (!observation_may_read(address, size, error))
+  if (!observation_end(o, error) || (error && o->before.kind == SOCKET_OTHER) ||
+      observation_is_repeat(o, error) || !observation_may_read(o, address, size, error))
     return;
   if (endpoint_from(&peer, address, size)) {
     observation_write_connect(o, RECORD_CONNECT, &peer, error);

@@ -15,7 +15,12 @@ bool observe_send_begin(struct observation *o, int fd, int flags)
     return false;
   o->error = errno;
   observation_begin(o, fd);
-  bool chooses = observation_lacks_port(o) || (fast_open && socket_tcp_state(fd) >= 0);
+  if (fast_open)
+    o->state = socket_tcp_state(fd);
+  bool connects = o->state >= 0;
+  if (!(o->before.flags & DESCRIPTOR_CONNECTING))
+    o->state = -1; /* nothing that it could repeat */
+  bool chooses = connects || observation_lacks_port(o);
   errno = o->error;
   return chooses;
 }
@@ -43,11 +48,11 @@ static void send_ended(struct observation *o, enum record_call call, int flags,
                        const struct sockaddr *address, socklen_t size, int error)
 {
   struct endpoint peer;
-  if (!observation_may_read(address, size, error) || !observation_endpoint(&peer, address, size))
+  if (!observation_may_read(o, address, size, error) || !observation_endpoint(&peer, address, size))
     return;
   if (!(flags & MSG_FASTOPEN) || socket_tcp_state(o->fd) < 0)
     write_datagram(o, call, &peer, error);
-  else if (error != EALREADY && error != EISCONN)
+  else if (!observation_is_repeat(o, error))
     observation_write_connect(o, call, &peer, error);
 }
 
@@ -55,7 +60,7 @@ void observe_sendto(struct observation *o, int flags, const struct sockaddr *pee
                     ssize_t result)
 {
   int error = errno;
-  if (result >= 0 || !observation_is_void(error))
+  if (observation_end(o, result < 0 ? error : 0))
     send_ended(o, RECORD_SENDTO, flags, peer, size, result < 0 ? error : 0);
   errno = error;
 }
@@ -64,7 +69,8 @@ void observe_sendmsg(struct observation *o, enum record_call call, int flags,
                      const struct msghdr *message, ssize_t result)
 {
   int error = errno;
-  if (result >= 0 || (!observation_is_void(error) && memory_readable(message, sizeof *message)))
+  bool reached = observation_end(o, result < 0 ? error : 0);
+  if (reached && (result >= 0 || memory_readable(message, sizeof *message)))
     send_ended(o, call, flags, message->msg_name, message->msg_namelen, result < 0 ? error : 0);
   errno = error;
 }

@@ -24,6 +24,7 @@ struct recorder_config recorder_config;
  */
 struct self {
   _Atomic uint64_t claim; /* pid << 32 | row + 1; 0: not yet */
+  _Atomic uint32_t pid;   /* of the image's start; 0 in the child of a fork, which asks */
 };
 
 #define LARGEST_PAGE 65536
@@ -39,6 +40,13 @@ static void wipe_on_fork(void)
 {
   if (madvise(self(), getauxval(AT_PAGESZ), MADV_WIPEONFORK) == 0)
     atomic_store_explicit(&wipes, true, memory_order_relaxed);
+}
+
+/* A vfork child's is its parent's here: what it does is counted there. */
+static uint32_t process_id(void)
+{
+  uint32_t pid = atomic_load_explicit(&self()->pid, memory_order_relaxed);
+  return pid && atomic_load_explicit(&wipes, memory_order_relaxed) ? pid : sys_getpid();
 }
 
 static _Thread_local struct {
@@ -80,12 +88,14 @@ static void give_up(int error)
   bool first = !atomic_exchange_explicit(&given_up, true, memory_order_relaxed);
   if (first && recorder_config.record[0])
     complain("BERTH_RECORD", recorder_config.record, error);
+  else if (first && recorder_config.events_asked)
+    complain("BERTH_EVENTS", "a recording of that size", error);
 }
 
 static void name_recording(char *name, size_t size, uint64_t unique)
 {
   struct text t = {name, name, name + size, false};
-  text_u64(&t, (uint64_t)getpid());
+  text_u64(&t, sys_getpid());
   text_char(&t, '-');
   text_hex(&t, unique);
   text_string(&t, RECORD_SUFFIX);
@@ -134,7 +144,7 @@ static int create_at(int directory)
   int error = create_in(directory, name, sizeof name, &map);
   if (!error && !publish(&map)) {
     record_unmap(&map);
-    unlinkat(directory, name, 0);
+    sys_unlink(directory, name);
   }
   sys_close(directory);
   return error;
@@ -162,6 +172,14 @@ static int create_by_default(void)
   return error;
 }
 
+/* Where no constructor asked for it: at the first event. */
+static void ask_pid(void)
+{
+  static atomic_bool asked;
+  if (!atomic_exchange_explicit(&asked, true, memory_order_relaxed))
+    atomic_store_explicit(&self()->pid, sys_getpid(), memory_order_relaxed);
+}
+
 /* The recording in use, made now if there was none; NULL if there can be none. */
 static const struct record_map *recording(void)
 {
@@ -170,6 +188,7 @@ static const struct record_map *recording(void)
     return map;
   if (!atomic_load_explicit(&wipes, memory_order_relaxed))
     wipe_on_fork();
+  ask_pid();
   int error = recorder_config.record[0] ? attach_or_create(recorder_config.record)
                                         : create_by_default();
   map = atomic_load_explicit(&current, memory_order_acquire);
@@ -195,17 +214,32 @@ static uint32_t row_of(uint64_t claim)
   return (uint32_t)claim - 1;
 }
 
-/* The process that started this image, or a child that it forked? */
-static atomic_bool image_claimed;
+static void identify(struct record_identity *who)
+{
+  /* Whoever has the pid of the image's start is no forked child: it began when the image did. */
+  bool forked = !atomic_load_explicit(&self()->pid, memory_order_relaxed);
+  record_identify(who, recorder_config.name, forked ? 0 : recorder_config.started);
+  who->pid = process_id();
+}
 
+/* Takes a row. A signal handler or a thread may be faster: then it is that one's. */
 static uint64_t make_claim(const struct record_map *map)
 {
-  bool child = atomic_exchange_explicit(&image_claimed, true, memory_order_relaxed);
-  struct record_identity who = {0};
-  if (!map)
-    return pack((uint32_t)getpid(), 0);
-  record_identify(&who, recorder_config.name, child ? 0 : recorder_config.started);
-  return pack(who.pid, record_claim(map, &who));
+  struct record_identity who = {.pid = process_id()};
+  uint64_t none = 0;
+  uint32_t row = 0;
+  if (map) {
+    identify(&who);
+    row = record_reserve(map);
+  }
+  uint64_t mine = pack(who.pid, row);
+  bool won = atomic_compare_exchange_strong_explicit(&self()->claim, &none, mine,
+                                                     memory_order_acq_rel, memory_order_acquire);
+  if (map && won)
+    record_claim(map, row, &who);
+  else if (map)
+    record_unreserve(map, row);
+  return won ? mine : none;
 }
 
 /* The claim of this process, taken now if it has none. Where the page does not wipe itself,
@@ -214,28 +248,20 @@ static uint64_t claim(const struct record_map *map)
 {
   _Atomic uint64_t *word = &self()->claim;
   uint64_t c = atomic_load_explicit(word, memory_order_acquire);
-  if (c && !atomic_load_explicit(&wipes, memory_order_relaxed) && pid_of(c) != (uint32_t)getpid()) {
+  if (c && !atomic_load_explicit(&wipes, memory_order_relaxed) && pid_of(c) != sys_getpid()) {
     atomic_compare_exchange_strong_explicit(word, &c, 0, memory_order_relaxed,
                                             memory_order_relaxed);
     c = 0;
   }
-  if (c)
-    return c;
-  uint64_t mine = make_claim(map);
-  if (atomic_compare_exchange_strong_explicit(word, &c, mine, memory_order_acq_rel,
-                                              memory_order_acquire))
-    return mine;
-  if (map)
-    record_unclaim(map, row_of(mine)); /* a signal handler or a thread was faster */
-  return c;
+  return c ? c : make_claim(map);
 }
 
 /* --- for the hooks ----------------------------------------------------------------------- */
 
 bool recorder_wanted(void)
 {
-  return !(recorder_config.off || atomic_load_explicit(&given_up, memory_order_relaxed)) ||
-         log_is_on();
+  bool hopeless = recorder_config.off || atomic_load_explicit(&given_up, memory_order_relaxed);
+  return !hopeless || atomic_load_explicit(&current, memory_order_relaxed) || log_is_on();
 }
 
 void recorder_write(struct record_event *e)
@@ -254,7 +280,7 @@ void recorder_mark(enum record_state state)
 {
   const struct record_map *map = atomic_load_explicit(&current, memory_order_acquire);
   uint64_t c = atomic_load_explicit(&self()->claim, memory_order_acquire);
-  if (map && c && pid_of(c) == (uint32_t)getpid() && !record_is_shared_row(map, row_of(c)))
+  if (map && c && pid_of(c) == sys_getpid() && !record_is_shared_row(map, row_of(c)))
     record_mark(map, row_of(c), state);
 }
 
@@ -267,6 +293,7 @@ static void attach_prepared(void)
   }
   atomic_store_explicit(&current, &prepared, memory_order_release);
   wipe_on_fork();
+  atomic_store_explicit(&self()->pid, sys_getpid(), memory_order_relaxed);
 }
 
 void recorder_start(void)
@@ -286,7 +313,7 @@ static void default_place(struct text *t)
     if (directory < 0)
       continue;
     sys_close(directory);
-    record_directory_path(t, &recorder_config.defaults, i, geteuid());
+    record_directory_path(t, &recorder_config.defaults, i, sys_geteuid());
     return;
   }
   text_string(t, "no directory is usable");

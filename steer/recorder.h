@@ -22,6 +22,7 @@ struct recorder_config {
   bool off;              /* BERTH_RECORD=off, or nothing may be recorded */
   char record[PATH_MAX]; /* BERTH_RECORD; "": the first usable of `defaults` */
   struct record_directories defaults;
+  bool events_asked;       /* BERTH_EVENTS was set, and will do */
   uint32_t events;         /* BERTH_EVENTS */
   char log[PATH_MAX];      /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
   bool log_only_failed;    /* BERTH_LOG_ONLY */

@@ -2,10 +2,10 @@
 #include "steer/start.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "record/clock.h"
 #include "record/map.h"
+#include "record/sys.h"
 #include "record/text.h"
 #include "steer/log.h"
 #include "steer/recorder.h"
@@ -33,13 +33,24 @@ static bool copy(char *to, size_t size, const char *from)
   return true;
 }
 
+/* The program may change its folder before the first event. */
+static bool copy_absolute(char path[PATH_MAX], const char *value)
+{
+  long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, path, PATH_MAX);
+  if (n < 0 || n >= PATH_MAX)
+    return false;
+  if (n)
+    path[n - 1] = '/'; /* in place of the NUL */
+  return copy(path + n, PATH_MAX - (size_t)n, value);
+}
+
 static void set_record(const char *value)
 {
   if (!value || !value[0])
     return;
   if (strcmp(value, "off") == 0)
     recorder_config.off = true;
-  else if (!copy(recorder_config.record, sizeof recorder_config.record, value)) {
+  else if (!copy_absolute(recorder_config.record, value)) {
     recorder_config.off = true;
     warn("BERTH_RECORD", value, "the path is too long");
   }
@@ -62,6 +73,7 @@ static void set_events(const char *value)
   struct record_shape shape = RECORD_SHAPE_PRIVATE;
   uint32_t n = value && value[0] ? number(value, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS) : 0;
   recorder_config.events = n ? n : shape.events;
+  recorder_config.events_asked = n != 0;
   if (value && value[0] && !n)
     warn("BERTH_EVENTS", value, "not a whole number from 16 to 16777216");
 }
@@ -90,7 +102,7 @@ static void set_name(const char *executed)
 {
   char link[2048];
   if (!executed || !executed[0] || strncmp(executed, "/dev/fd/", 8) == 0) {
-    ssize_t n = readlink("/proc/self/exe", link, sizeof link - 1);
+    long n = sys_readlink("/proc/self/exe", link, sizeof link - 1);
     link[n > 0 ? n : 0] = '\0';
     executed = link;
   }

@@ -25,7 +25,7 @@ import traceback
 BERTH = os.environ.get("BERTH", "berth")
 LIBBERTH = os.environ.get("LIBBERTH", "libberth.so")
 PROGRAMS = os.environ.get("TEST_PROGRAMS", "tests/programs")  # where C test programs are built
-DEADLINE = 120  # seconds a test may take: it hangs, then
+DEADLINE = 300  # seconds a test may take: it hangs, then
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 
@@ -133,6 +133,14 @@ class Server:
 
     def __exit__(self, *_):
         self.close()
+
+
+@contextlib.contextmanager
+def closed_port():
+    """A port of 127.0.0.1 at which connections are refused."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", next(Server.unused_ports)))
+        yield holder.getsockname()[1]
 
 
 def berth(*arguments, **options):

@@ -17,7 +17,7 @@ def outcomes(events):
     return [e.get("error.type", e["berth.result"]) for e in events]
 
 
-# --- a server that forgets its port ---------------------------------------------------------
+# --- a server that forgets its port ----------------------------------------------------------
 
 
 def listening_port(pid):
@@ -52,7 +52,7 @@ def test_listens_unbound():
     equal(events[0]["berth.chosen_by"], "kernel", "chosen_by")
 
 
-# --- ranges that are too small -----------------------------------------------------------------
+# --- ranges that are too small ---------------------------------------------------------------
 
 
 def test_one_port_one_destination():
@@ -114,7 +114,7 @@ def test_one_port_two_destinations():
         equal([e["network.peer.port"] for e in o.events], [a.port, b.port], "destinations")
 
 
-# --- parity --------------------------------------------------------------------------------
+# --- parity ----------------------------------------------------------------------------------
 
 
 def test_connect_takes_even_ports_first():

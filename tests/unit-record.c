@@ -52,7 +52,9 @@ static uint32_t claim(struct fixture *f, const char *name)
 {
   struct record_identity who;
   record_identify(&who, name, 1);
-  return record_claim(&f->map, &who);
+  uint32_t process = record_reserve(&f->map);
+  record_claim(&f->map, process, &who);
+  return process;
 }
 
 static struct record_event to_port(uint16_t peer, uint16_t local)
@@ -139,6 +141,26 @@ static void a_torn_cell_costs_one_event_a_round_and_is_never_shown(void **state)
                    row.events_written);
 }
 
+/* An event that is lost, because the cell's earlier one is still being written, leaves that one
+ * there beyond its time. */
+static void an_event_outlives_a_lost_one(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_event *early;
+  uint32_t process = claim(f, "a");
+  write_events(f, process, 0, 3);
+  uint64_t whole = f->map.cells[1].seq;
+  f->map.cells[1].seq = whole - 1; /* event 1 takes its time */
+  write_events(f, process, 3, 20);
+  f->map.cells[1].seq = whole;
+  uint64_t oldest = record_oldest(&f->reader, record_head(&f->reader));
+  assert_int_equal(oldest, 4);
+  assert_int_equal(record_read_survivors(&f->reader, oldest, &early), 1);
+  assert_int_equal(early[0].event.tid, 1);
+  assert_int_equal(record_row(&f->map, process)->events_lost, 1);
+  free(early);
+}
+
 static void rows_run_out_into_one_for_all_others(void **state)
 {
   struct fixture *f = *state;
@@ -153,6 +175,17 @@ static void rows_run_out_into_one_for_all_others(void **state)
   assert_true(record_read_process(&f->reader, 3, &row));
   assert_string_equal(row.name, "others");
   assert_int_equal(record_processes_used(&f->reader), 3);
+}
+
+static void a_reserved_row_is_nobodys_and_goes_back(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  uint32_t first = record_reserve(&f->map), second = record_reserve(&f->map);
+  assert_false(record_read_process(&f->reader, first, &row));
+  record_unreserve(&f->map, first); /* not the newest: it stays empty */
+  record_unreserve(&f->map, second);
+  assert_int_equal(record_reserve(&f->map), second);
 }
 
 static void a_row_says_who_it_is(void **state)
@@ -275,6 +308,16 @@ static void a_file_is_made_once_and_only_for_its_owner(void **state)
   assert_true(s.st_blocks * 512 >= s.st_size); /* no holes */
 }
 
+static void whether_it_is_mapped_is_seen(void **state)
+{
+  struct fixture *f = *state;
+  assert_true(record_is_mapped(AT_FDCWD, f->path));
+  record_unmap(&f->map);
+  assert_false(record_is_mapped(AT_FDCWD, f->path));
+  assert_int_equal(record_attach(f->path, &f->map), 0);
+  assert_true(record_is_mapped(AT_FDCWD, f->path));
+}
+
 static void attaching_shares_it(void **state)
 {
   struct fixture *f = *state;
@@ -331,7 +374,9 @@ int main(void)
       WITH_FILE(an_event_comes_back_as_it_was),
       WITH_FILE(the_ring_keeps_the_last_and_counts_the_others),
       WITH_FILE(a_torn_cell_costs_one_event_a_round_and_is_never_shown),
+      WITH_FILE(an_event_outlives_a_lost_one),
       WITH_FILE(rows_run_out_into_one_for_all_others),
+      WITH_FILE(a_reserved_row_is_nobodys_and_goes_back),
       WITH_FILE(a_row_says_who_it_is),
       WITH_FILE(counters_add_up),
       WITH_FILE(destinations_are_told_apart_until_the_table_is_full),
@@ -339,6 +384,7 @@ int main(void)
       cmocka_unit_test(buckets_are_in_order_and_an_eighth_wide),
       cmocka_unit_test(quantiles),
       WITH_FILE(a_file_is_made_once_and_only_for_its_owner),
+      WITH_FILE(whether_it_is_mapped_is_seen),
       WITH_FILE(attaching_shares_it),
       WITH_FILE(what_is_no_recording_is_refused),
       WITH_FILE(a_damaged_header_is_told),

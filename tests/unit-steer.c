@@ -94,15 +94,16 @@ static void a_kind_needs_no_doubt(void **state)
   }
 }
 
-static void closing_forgets_all_but_the_port(void **state)
+static void closing_forgets_all_but_what_is_checked(void **state)
 {
   (void)state;
-  struct descriptor d = {
-      .port = 4242, .kind = SOCKET_TCP, .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM};
+  struct descriptor d = {.port = 4242,
+                         .kind = SOCKET_TCP,
+                         .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM | DESCRIPTOR_CONNECTING};
   descriptor_set(8, d);
   descriptor_closed(8);
   assert_int_equal(descriptor_get(8).kind, SOCKET_UNKNOWN);
-  assert_int_equal(descriptor_get(8).flags, DESCRIPTOR_PROGRAM);
+  assert_int_equal(descriptor_get(8).flags, DESCRIPTOR_PROGRAM | DESCRIPTOR_CONNECTING);
   assert_int_equal(descriptor_get(8).port, 4242);
   descriptor_made(8, AF_INET, SOCK_STREAM, 0);
   assert_int_equal(descriptor_get(8).port, 0);
@@ -128,7 +129,7 @@ int main(void)
       cmocka_unit_test(an_ipv6_address_may_lack_its_scope),
       cmocka_unit_test(other_families_are_not_ours),
       cmocka_unit_test(a_kind_needs_no_doubt),
-      cmocka_unit_test(closing_forgets_all_but_the_port),
+      cmocka_unit_test(closing_forgets_all_but_what_is_checked),
       cmocka_unit_test(numbers_out_of_range_are_not_remembered),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

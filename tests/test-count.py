@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""What berth costs, in system calls, counted by strace."""
+import collections
+import os
+import subprocess
+import tempfile
+
+import berthtest
+from berthtest import BERTH, LIBBERTH, PROGRAMS, Server, equal, need
+
+FEW, MANY = 20, 70
+
+# What loading any one more shared object is made of. How many of each depends on its segments.
+MAPPING = {"mmap", "mprotect", "munmap"}
+
+
+def trace(command, **variables):
+    """How often the command makes each system call: a Counter by name."""
+    with tempfile.NamedTemporaryFile("r") as f:
+        sets = [word for name, value in variables.items() for word in ("-E", f"{name}={value}")]
+        run = subprocess.run(["strace", "-f", "-q", "-o", f.name, *sets, *map(str, command)],
+                             capture_output=True, text=True)
+        lines = f.read().splitlines()
+    equal((run.returncode, run.stderr), (0, ""), f"strace {command}")
+    calls = (line.split(None, 1)[1] for line in lines)
+    return collections.Counter(c.split("(", 1)[0] for c in calls
+                               if "(" in c and not c.startswith(("<...", "+++", "---")))
+
+
+def trace_calls(kind, count, port, shim):
+    """`count` calls of this kind; recorded, if so, in a directory that was empty."""
+    command = [f"{PROGRAMS}/calls", kind, count, port]
+    with tempfile.TemporaryDirectory() as folder:
+        return trace(command, **({"LD_PRELOAD": LIBBERTH, "BERTH_RECORD": folder} if shim else {}))
+
+
+def grown(kind, port, shim):
+    """The system calls that MANY calls of this kind make and FEW do not."""
+    few, many = (trace_calls(kind, count, port, shim) for count in (FEW, MANY))
+    many.subtract(few)
+    assert many.total() >= MANY - FEW, f"{kind} makes no system calls: {many}"
+    return many
+
+
+def cost(kind):
+    """What the shim adds to one call, by name: {'getsockname': 1.0}."""
+    need("strace")
+    with Server() as server:
+        bare, shim = grown(kind, server.port, False), grown(kind, server.port, True)
+    shim.subtract(bare)
+    added = {name: n / (MANY - FEW) for name, n in shim.items() if n}
+    print(f"# {kind}: {added}")
+    return added
+
+
+def at_most(kind, bound):
+    added = sum(cost(kind).values())
+    assert added <= bound, f"{kind}: {added} system calls more than without, {bound} allowed"
+
+
+def test_connect():
+    """a TCP connect of a socket that the program made: 1 system call more"""
+    at_most("connect", 1)
+
+
+def test_connect_inherited():
+    """a TCP connect of a socket that came through execve: at most 2 more"""
+    at_most("connect-inherited", 2)
+
+
+def test_connect_that_fails():
+    """a TCP connect that is refused: at most 3 more"""
+    at_most("refused", 3)
+
+
+def test_connect_inherited_that_fails():
+    """a TCP connect of an inherited socket that is refused: at most 3 more"""
+    at_most("refused-inherited", 3)
+
+
+def test_bind():
+    """a bind: at most 2 more"""
+    at_most("bind", 2)
+
+
+def test_unix():
+    """a connect on AF_UNIX: none more"""
+    equal(cost("unix"), {}, "more")
+
+
+def test_unix_that_fails():
+    """a connect on AF_UNIX that fails: none more"""
+    equal(cost("unix-refused"), {}, "more")
+
+
+def test_unix_inherited():
+    """a connect of an inherited AF_UNIX socket: none more"""
+    equal(cost("unix-inherited"), {}, "more")
+
+
+def test_unix_inherited_that_fails():
+    """a connect of an inherited AF_UNIX socket that fails: at most a look at its address"""
+    at_most("unix-refused-inherited", 1)
+
+
+def test_send_connected():
+    """send, sendto, sendmsg, sendmmsg, write on connected UDP and TCP: none more"""
+    equal(cost("send-connected"), {}, "more on UDP")
+    equal(cost("send-tcp"), {}, "more on TCP")
+
+
+def test_send_with_port():
+    """the same to an address, on a UDP socket that is bound or was used before: none more"""
+    equal(cost("send-bound"), {}, "more on a bound one")
+    equal(cost("send-used"), {}, "more on a used one")
+
+
+def test_send_accepted():
+    """the same on an accepted TCP socket: none more"""
+    equal(cost("send-accepted"), {}, "more")
+
+
+def test_send_pair():
+    """sendmsg on a socketpair: none more"""
+    equal(cost("send-pair"), {}, "more")
+
+
+def test_read_write():
+    """read, write; socket, dup2, close: none more"""
+    equal(cost("read-write"), {}, "more for read and write")
+    equal(cost("socket"), {}, "more for socket, dup2 and close")
+
+
+# --- programs that never connect ----------------------------------------------------------------
+
+def empty_library(folder):
+    """A shared object with nothing in it."""
+    compiler, = need("cc")
+    path = f"{folder}/empty.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-nostdlib", "-x", "c", "/dev/null", "-o", path],
+                   check=True)
+    return path
+
+
+def unlike(one, other):
+    """The calls of which there are more in `one`, and fewer: but for mapping."""
+    more = {name: n for name, n in (one - other).items() if name not in MAPPING}
+    fewer = {name: n for name, n in (other - one).items() if name not in MAPPING}
+    return more, fewer
+
+
+def test_start():
+    """loading libberth.so makes the system calls of loading an empty library, and maps"""
+    need("strace")
+    with tempfile.TemporaryDirectory() as folder:
+        empty = trace(["/bin/true"], LD_PRELOAD=empty_library(folder))
+        shim = trace(["/bin/true"], LD_PRELOAD=LIBBERTH)
+    equal(unlike(shim, empty), ({}, {}), "more and fewer calls")
+    # A segment is an mmap, RELRO an mprotect; bss beyond its file's page one mmap more.
+    more = {name: n for name, n in (shim - empty).items() if name in MAPPING}
+    print(f"# libberth.so maps more than an empty library: {more}")
+    assert more.get("mmap", 0) <= 4 and more.get("mprotect", 0) <= 1, more
+
+
+def started_by(run):
+    """The system calls of /bin/true, from its own execve on, under this command."""
+    need("strace")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["strace", "-ff", "-q", "-o", f"{folder}/trace", *run], check=True,
+                       capture_output=True)
+        for name in os.listdir(folder):
+            with open(f"{folder}/{name}") as f:
+                lines = f.read().splitlines()
+            at = [i for i, line in enumerate(lines) if line.startswith("execve(\"/bin/true\"")]
+            if at:
+                return collections.Counter(line.split("(", 1)[0] for line in lines[at[0]:]
+                                           if not line.startswith(("+++", "---")))
+    raise AssertionError("/bin/true was not run")
+
+
+def test_start_with_recording():
+    """with a recording that `berth run` prepared, at most six more: those that attach it"""
+    alone = started_by(["-E", f"LD_PRELOAD={LIBBERTH}", "/bin/true"])
+    run = started_by([BERTH, "run", "-q", "--", "/bin/true"])
+    more, fewer = run - alone, alone - run
+    equal(dict(fewer), {}, "fewer")
+    equal(dict(more), {"openat": 1, "statx": 1, "mmap": 1, "close": 1, "madvise": 1, "getpid": 1})
+
+
+def test_no_file():
+    """a program that never connects makes no recording, nor a directory for one"""
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/named")
+        for variable, value in (("BERTH_RECORD", f"{folder}/named"),
+                                ("BERTH_RECORD", f"{folder}/missing"),
+                                ("XDG_RUNTIME_DIR", folder), ("RUNTIME_DIRECTORY", folder)):
+            environment = dict(os.environ, LD_PRELOAD=LIBBERTH, **{variable: value})
+            subprocess.run(["/bin/sh", "-c", "exec ls /"], env=environment, check=True,
+                           stdout=subprocess.DEVNULL)
+            equal((os.listdir(folder), os.listdir(f"{folder}/named")), (["named"], []), variable)
+
+
+if __name__ == "__main__":
+    berthtest.main()
