@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The house: which room may include which, and who may use which library.
-# shellcheck source=tests/tap.sh
+# shellcheck source=tests/tap.sh disable=SC2154
 . "$srcdir/tests/tap.sh"
 cd "$srcdir" || exit 1
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What libberth.so shows and asks of the dynamic linker: the hooks alone, libc alone.
-# shellcheck source=tests/tap.sh
+# shellcheck source=tests/tap.sh disable=SC2154
 . "$srcdir/tests/tap.sh"
 command -v readelf >/dev/null || skip_all "no readelf (binutils)"
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
 # TAP for shell tests: source it, call `is WHAT GOT WANT` or `ok WHAT STATUS`, end with `done_testing`.
