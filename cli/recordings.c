@@ -17,7 +17,11 @@
 
 void default_directories(struct record_directories *d)
 {
-  struct record_places places = {.runtime_directory = getenv("RUNTIME_DIRECTORY"),
+  static char runtime[PATH_MAX];
+  const char *list = getenv("RUNTIME_DIRECTORY"); /* systemd separates several by colons */
+  if (list)
+    snprintf(runtime, sizeof runtime, "%.*s", (int)strcspn(list, ":"), list);
+  struct record_places places = {.runtime_directory = runtime,
                                  .xdg_runtime_dir = getenv("XDG_RUNTIME_DIR"),
                                  .tmpdir = getenv("TMPDIR")};
   record_directories(d, &places);

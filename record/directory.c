@@ -10,26 +10,17 @@
 #include "record/sys.h"
 #include "record/text.h"
 
-/* An absolute path that fits, up to a ':' where systemd lists several; else "". */
-static void copy_parent(char parent[PATH_MAX], const char *path)
+static const char *absolute(const char *path)
 {
-  struct text t = {parent, parent, parent + PATH_MAX, false};
-  parent[0] = '\0';
-  if (!path || path[0] != '/')
-    return;
-  for (; *path && *path != ':'; path++)
-    text_char(&t, *path);
-  text_char(&t, '\0');
-  if (t.full)
-    parent[0] = '\0';
+  return path && path[0] == '/' ? path : "";
 }
 
 void record_directories(struct record_directories *d, const struct record_places *places)
 {
-  copy_parent(d->parent[0], places->runtime_directory);
-  copy_parent(d->parent[1], places->xdg_runtime_dir);
-  copy_parent(d->parent[2], "/dev/shm");
-  copy_parent(d->parent[3], places->tmpdir && places->tmpdir[0] ? places->tmpdir : "/tmp");
+  d->parent[0] = absolute(places->runtime_directory);
+  d->parent[1] = absolute(places->xdg_runtime_dir);
+  d->parent[2] = "/dev/shm";
+  d->parent[3] = places->tmpdir && places->tmpdir[0] ? absolute(places->tmpdir) : "/tmp";
 }
 
 /* In places that users share, the name tells whose it is. */

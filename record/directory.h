@@ -13,7 +13,7 @@
 
 /* The values of the variables that name directories; NULL where not set. */
 struct record_places {
-  const char *runtime_directory; /* RUNTIME_DIRECTORY; of a list, the first */
+  const char *runtime_directory; /* RUNTIME_DIRECTORY, of a list the first */
   const char *xdg_runtime_dir;   /* XDG_RUNTIME_DIR */
   const char *tmpdir;            /* TMPDIR */
 };
@@ -22,10 +22,10 @@ struct record_places {
  * ${TMPDIR:-/tmp}/berth-UID, in this order. */
 #define RECORD_DIRECTORIES 4
 
-/* Their parents, copied, since the environment may change later; "" for one whose variable
- * is not set, relative or too long. */
+/* Their parents; "" for one whose variable is not set or relative. The strings are those of the
+ * places, and must last as long. */
 struct record_directories {
-  char parent[RECORD_DIRECTORIES][PATH_MAX];
+  const char *parent[RECORD_DIRECTORIES];
 };
 void record_directories(struct record_directories *d, const struct record_places *places);
 

@@ -9,26 +9,24 @@
 #ifndef BERTH_STEER_RECORDER_H
 #define BERTH_STEER_RECORDER_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "record/directory.h"
 #include "record/layout.h"
 
-/* What the environment said, copied: setproctitle() and setenv() reuse its memory. Filled in
- * before recorder_start(), constant afterwards. */
+/* What the environment said, filled in before recorder_start(), constant afterwards. The strings
+ * are copies: setproctitle() and setenv() reuse the environment's memory. None is NULL. */
 struct recorder_config {
-  bool off;              /* BERTH_RECORD=off, or nothing may be recorded */
-  char record[PATH_MAX]; /* BERTH_RECORD; "": the first usable of `defaults` */
+  bool off;           /* BERTH_RECORD=off, or nothing may be recorded */
+  const char *record; /* BERTH_RECORD; "": the first usable of `defaults` */
   struct record_directories defaults;
-  bool events_asked;       /* BERTH_EVENTS was set, and will do */
-  uint32_t events;         /* BERTH_EVENTS */
-  char log[PATH_MAX];      /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
-  bool log_only_failed;    /* BERTH_LOG_ONLY */
-  bool verbose;            /* BERTH_VERBOSE */
-  char name[NAME_MAX + 1]; /* of the file executed, without its folder */
-  uint64_t started;        /* CLOCK_REALTIME of this image's start */
+  uint32_t events;      /* BERTH_EVENTS */
+  bool events_asked;    /* it was set, and will do */
+  bool log_only_failed; /* BERTH_LOG_ONLY */
+  const char *log;      /* BERTH_LOG; "": no lines, "stderr": descriptor 2 */
+  const char *name;     /* of the file executed, without its folder */
+  uint64_t started;     /* CLOCK_REALTIME of this image's start */
 };
 extern struct recorder_config recorder_config;
 

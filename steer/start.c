@@ -24,36 +24,52 @@ static void warn(const char *variable, const char *value, const char *what)
   log_stderr(t.start, (size_t)(t.at - t.start));
 }
 
-static bool copy(char *to, size_t size, const char *from)
+/* Copies, one after the other, so that a program that sets no variable has one page more. */
+static char room[4 * PATH_MAX];
+static size_t used;
+
+/* The first `n` bytes, and a NUL; NULL where they do not fit. */
+static const char *keep(const char *value, size_t n)
 {
-  size_t n = strlen(from);
-  if (n >= size)
-    return false;
-  memcpy(to, from, n + 1);
-  return true;
+  char *to = room + used;
+  if (n >= PATH_MAX || n >= sizeof room - used)
+    return NULL;
+  memcpy(to, value, n);
+  to[n] = '\0';
+  used += n + 1;
+  return to;
 }
 
-/* The program may change its folder before the first event. */
-static bool copy_absolute(char path[PATH_MAX], const char *value)
+/* A path, made absolute, since the program may change its folder before the first event; "" where
+ * the variable is not set, or not to be honoured, which is said. */
+static const char *keep_path(const char *variable, const char *value)
 {
-  long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, path, PATH_MAX);
-  if (n < 0 || n >= PATH_MAX)
-    return false;
+  if (!value || !value[0])
+    return "";
+  char *to = room + used;
+  size_t left = sizeof room - used, size = left < PATH_MAX ? left : PATH_MAX;
+  long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, to, size);
+  size_t length = strlen(value);
+  if (n < 0 || (size_t)n + length >= size) {
+    warn(variable, value, "the path is too long");
+    return "";
+  }
   if (n)
-    path[n - 1] = '/'; /* in place of the NUL */
-  return copy(path + n, PATH_MAX - (size_t)n, value);
+    to[n - 1] = '/'; /* in place of the NUL */
+  memcpy(to + n, value, length + 1);
+  used += (size_t)n + length + 1;
+  return to;
 }
 
 static void set_record(const char *value)
 {
-  if (!value || !value[0])
-    return;
-  if (strcmp(value, "off") == 0)
+  recorder_config.record = "";
+  if (value && strcmp(value, "off") == 0)
     recorder_config.off = true;
-  else if (!copy_absolute(recorder_config.record, value)) {
+  else
+    recorder_config.record = keep_path("BERTH_RECORD", value);
+  if (value && value[0] && !recorder_config.record[0])
     recorder_config.off = true;
-    warn("BERTH_RECORD", value, "the path is too long");
-  }
 }
 
 /* A whole number in [low, high], or 0. */
@@ -80,14 +96,27 @@ static void set_events(const char *value)
 
 static void set_log(const char *value, const char *only)
 {
-  if (value && !copy(recorder_config.log, sizeof recorder_config.log, value))
-    warn("BERTH_LOG", value, "the path is too long");
+  bool stderr_meant = value && strcmp(value, "stderr") == 0;
+  recorder_config.log = stderr_meant ? "stderr" : keep_path("BERTH_LOG", value);
   if (!only || !only[0])
     return;
   if (strcmp(only, "failed") == 0)
     recorder_config.log_only_failed = true;
   else
     warn("BERTH_LOG_ONLY", only, "not \"failed\"");
+}
+
+/* Where recordings go by default: of the values, what of them counts. */
+static void set_places(const struct record_places *told)
+{
+  struct record_places places = {0};
+  if (told->runtime_directory) /* systemd separates several by colons */
+    places.runtime_directory = keep(told->runtime_directory, strcspn(told->runtime_directory, ":"));
+  if (told->xdg_runtime_dir)
+    places.xdg_runtime_dir = keep(told->xdg_runtime_dir, strlen(told->xdg_runtime_dir));
+  if (told->tmpdir)
+    places.tmpdir = keep(told->tmpdir, strlen(told->tmpdir));
+  record_directories(&recorder_config.defaults, &places);
 }
 
 static const char *base_name(const char *path)
@@ -107,8 +136,8 @@ static void set_name(const char *executed)
     executed = link;
   }
   const char *name = base_name(executed);
-  size_t n = strnlen(name, sizeof recorder_config.name - 1);
-  memcpy(recorder_config.name, name, n);
+  name = keep(name, strnlen(name, NAME_MAX));
+  recorder_config.name = name ? name : "?";
 }
 
 static void say_hello(void)
@@ -130,7 +159,7 @@ void start_recording(const struct start_environment *e)
   set_log(e->log, e->log_only);
   set_name(e->executed);
   recorder_config.started = clock_ns(CLOCK_REALTIME);
-  record_directories(&recorder_config.defaults, &e->places);
+  set_places(&e->places);
   if (e->policy && e->policy[0])
     warn("BERTH_POLICY", e->policy, "this berth observes only: it does not steer yet");
   recorder_start();
