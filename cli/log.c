@@ -188,6 +188,8 @@ static int log_recordings(struct log_options *o, int count, char **operands)
 {
   struct open_recordings all = {.found = recordings_find("log", count, operands)};
   bool trouble = all.found.trouble;
+  if (!count)
+    recordings_say_none(&all.found, "log");
   for (size_t i = 0; i < all.found.count; i++)
     trouble |= !open_one(&all, all.found.paths[i]);
   if (all.count == 1 && !o->lines)

@@ -59,10 +59,27 @@ static bool add_entry(int directory, const char *name, void *context)
   return true;
 }
 
+/* The time in the name that a recording was given: PID-TIME.berth. */
+static unsigned long long time_in(const char *path)
+{
+  const char *dash = strrchr(path, '-');
+  return dash ? strtoull(dash + 1, NULL, 16) : 0;
+}
+
+static int by_time_in_name(const void *a, const void *b)
+{
+  unsigned long long x = time_in(*(char *const *)a), y = time_in(*(char *const *)b);
+  return x < y ? -1 : x > y;
+}
+
+/* A directory's, the oldest first. */
 static void add_directory(struct recordings *r, const char *path, int fd)
 {
   struct search s = {r, path};
+  size_t before = r->count;
   record_directory_walk(fd, add_entry, &s);
+  if (r->count > before)
+    qsort(r->paths + before, r->count - before, sizeof *r->paths, by_time_in_name);
 }
 
 static void add_operand(struct recordings *r, const char *where, const char *path)
@@ -125,6 +142,12 @@ struct recordings recordings_find(const char *where, int count, char **operands)
   if (!count)
     each_default(add_default, &r);
   return r;
+}
+
+void recordings_say_none(const struct recordings *r, const char *where)
+{
+  if (!r->count && !r->trouble)
+    complain(where, "no recording in the default directories of user %u", (unsigned)geteuid());
 }
 
 void recordings_free(struct recordings *r)

@@ -53,6 +53,8 @@ static int stats_main(int argc, char **argv)
   recordings_tidy();
   struct recordings r = recordings_find("stats", argc - optind, argv + optind);
   bool trouble = r.trouble;
+  if (optind == argc)
+    recordings_say_none(&r, "stats");
   for (size_t i = 0; i < r.count; i++)
     trouble |= !print_recording(r.paths[i], json);
   recordings_free(&r);

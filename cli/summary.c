@@ -74,7 +74,7 @@ static void print_destination(FILE *out, const struct record_read_destination *d
     snprintf(scope, sizeof scope, "%u", d->scope);
   text_address(&t, d->address, scope);
   fprintf(out, ipv4 ? "  to           %s:%u" : "  to           [%s]:%u", text_end(&t), d->port);
-  fprintf(out, " %s: %" PRIu64 " connects, %" PRIu64 " failed, about %" PRIu64 " ports\n",
+  fprintf(out, " %s: connects %" PRIu64 ", failed %" PRIu64 ", local ports about %" PRIu64 "\n",
           transport ? transport : "?", d->connects, d->failed, d->distinct_ports);
 }
 
@@ -86,7 +86,7 @@ static void print_destinations(FILE *out, const struct process *p)
   if (n > DESTINATIONS_SHOWN)
     fprintf(out, "  to           %zu more destinations\n", n - DESTINATIONS_SHOWN);
   if (p->row.destinations_merged)
-    fprintf(out, "  to           others: %" PRIu64 " connects (the table is full)\n",
+    fprintf(out, "  to           others: connects %" PRIu64 " (the table is full)\n",
             p->row.destinations_merged);
 }
 
