@@ -254,6 +254,8 @@ def _alone():
 def main(module="__main__", namespace=True):
     if namespace:
         enter_namespace()
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # nohup and background jobs ignore some
     names = sys.argv[1:]
     tests = [f for n, f in vars(sys.modules[module]).items()
              if n.startswith("test_") and (not names or n in names)]
