@@ -45,8 +45,4 @@ void recorder_write(struct record_event *e);
  * Nothing happens in a vfork child, whose row is its parent's. errno may change. */
 void recorder_mark(enum record_state state);
 
-/* Appends where this process records, or why not, for people. */
-struct text;
-void recorder_describe(struct text *t);
-
 #endif

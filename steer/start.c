@@ -8,6 +8,7 @@
 #include "record/sys.h"
 #include "record/text.h"
 #include "steer/log.h"
+#include "steer/place.h"
 #include "steer/recorder.h"
 
 static void warn(const char *variable, const char *value, const char *what)
@@ -147,7 +148,7 @@ static void say_hello(void)
   text_string(&t, "berth " PACKAGE_VERSION ": ");
   text_string(&t, recorder_config.name);
   text_string(&t, ": ");
-  recorder_describe(&t);
+  place_describe(&t);
   text_string(&t, "; no policy: observing only\n");
   log_stderr(t.start, (size_t)(t.at - t.start));
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which process, and which thread, this is: asked once, and told apart from a parent of which
+ * memory was inherited. Signal-safe.
+ */
+#ifndef BERTH_STEER_SELF_H
+#define BERTH_STEER_SELF_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Two system calls, once a process image; another in the child of a fork. */
+void self_begin(void);
+
+/* This process's pid; in a vfork child its parent's, whose memory it only borrows. */
+uint32_t self_pid(void);
+
+/* Of this thread; one system call, the first time. */
+uint32_t self_tid(uint32_t pid);
+
+/* Whether this is the child of a fork, and not the process that started the image. */
+bool self_is_forked(void);
+
+/* A word of this process's own: 0 at first, and 0 again in the child of a fork. */
+_Atomic uint64_t *self_word(void);
+
+/* Whether self_word() cannot be trusted to be this process's: without MADV_WIPEONFORK (Linux
+ * 4.14) the child of a fork finds its parent's. */
+bool self_word_is_inherited(void);
+
+#endif
