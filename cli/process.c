@@ -88,17 +88,18 @@ bool process_any_running(struct record_reader *reader)
   return false;
 }
 
-/* The run of rows in the sorted destinations that are this process's. */
+/* The run of this process's destinations, which are sorted by process, from `*next` on. */
 static void share_destinations(struct process *p, uint32_t process,
-                               const struct record_read_destination *all, size_t count)
+                               const struct record_read_destination *all, size_t count,
+                               size_t *next)
 {
-  size_t first = 0;
-  while (first < count && all[first].process < process)
-    first++;
-  p->destinations = all + first;
-  while (first + p->destination_count < count &&
-         all[first + p->destination_count].process == process)
+  while (*next < count && all[*next].process < process)
+    ++*next;
+  p->destinations = all + *next;
+  while (*next < count && all[*next].process == process) {
     p->destination_count++;
+    ++*next;
+  }
 }
 
 bool process_table_read(struct process_table *table, struct record_reader *reader)
@@ -106,6 +107,7 @@ bool process_table_read(struct process_table *table, struct record_reader *reade
   uint32_t used = record_processes_used(reader), last = reader->processes.count - 1;
   uint64_t *torn = calloc(reader->processes.count, sizeof *torn);
   bool this_boot = same_boot(reader);
+  size_t next = 0;
   memset(table, 0, sizeof *table);
   table->processes = calloc((size_t)used + 1, sizeof *table->processes);
   if (!torn || !table->processes) {
@@ -121,7 +123,7 @@ bool process_table_read(struct process_table *table, struct record_reader *reade
       continue;
     p->state = state_of(&p->row, this_boot);
     p->torn = torn[process];
-    share_destinations(p, process, table->destinations, destinations);
+    share_destinations(p, process, table->destinations, destinations, &next);
     table->count++;
   }
   free(torn);

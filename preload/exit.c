@@ -20,11 +20,10 @@ HOOK __attribute__((noreturn)) void _exit(int status)
   __builtin_unreachable();
 }
 
+/* Another name of the same function (C99, 7.20.4.4). */
 HOOK __attribute__((noreturn)) void _Exit(int status)
 {
-  recorder_mark(RECORD_EXITED);
-  real()->_Exit(status);
-  __builtin_unreachable();
+  _exit(status);
 }
 
 /* The parent ends inside, by a name of libc's own; what returns is the child, which has no row

@@ -11,35 +11,47 @@
 
 #include "steer/start.h"
 
-extern char **environ;
-
-static void start(void)
+/* The value, if `variable` is NAME=VALUE of this name (which ends in '='). */
+static const char *value_of(const char *variable, const char *name)
 {
-  struct start_environment e = {0};
+  for (; *name; name++, variable++)
+    if (*variable != *name)
+      return NULL;
+  return variable;
+}
+
+/* The first of a name counts, as for getenv(). */
+static void read_variable(struct start_environment *e, const char *variable)
+{
   const struct {
     const char *name;
     const char **value;
   } variables[] = {
-      {"BERTH_RECORD=", &e.record},
-      {"BERTH_EVENTS=", &e.events},
-      {"BERTH_LOG=", &e.log},
-      {"BERTH_LOG_ONLY=", &e.log_only},
-      {"BERTH_VERBOSE=", &e.verbose},
-      {"BERTH_POLICY=", &e.policy},
-      {"RUNTIME_DIRECTORY=", &e.places.runtime_directory},
-      {"XDG_RUNTIME_DIR=", &e.places.xdg_runtime_dir},
-      {"TMPDIR=", &e.places.tmpdir},
+      {"BERTH_RECORD=", &e->record},
+      {"BERTH_EVENTS=", &e->events},
+      {"BERTH_LOG=", &e->log},
+      {"BERTH_LOG_ONLY=", &e->log_only},
+      {"BERTH_VERBOSE=", &e->verbose},
+      {"BERTH_POLICY=", &e->policy},
+      {"RUNTIME_DIRECTORY=", &e->places.runtime_directory},
+      {"XDG_RUNTIME_DIR=", &e->places.xdg_runtime_dir},
+      {"TMPDIR=", &e->places.tmpdir},
   };
+  for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
+    if (!*variables[i].value)
+      *variables[i].value = value_of(variable, variables[i].name);
+}
+
+static void start(void)
+{
+  struct start_environment e = {0};
   if (getauxval(AT_SECURE)) {
     start_nothing();
     return;
   }
   for (char **v = environ; v && *v; v++)
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-      size_t length = strlen(variables[i].name);
-      if (!*variables[i].value && strncmp(*v, variables[i].name, length) == 0)
-        *variables[i].value = *v + length;
-    }
+    if (**v == 'B' || **v == 'R' || **v == 'X' || **v == 'T')
+      read_variable(&e, *v);
   e.executed = (const char *)getauxval(AT_EXECFN);
   start_recording(&e);
 }

@@ -53,6 +53,24 @@ static struct tables tables_of(const ElfW(Dyn) * dynamic)
   return t;
 }
 
+/* Whether a string begins with another, and goes on with `next`. */
+static bool begins(const char *s, const char *beginning, char next)
+{
+  while (*beginning && *s == *beginning) {
+    s++;
+    beginning++;
+  }
+  return !*beginning && *s == next;
+}
+
+static bool names_libc(const char *path)
+{
+  for (; *path; path++)
+    if (begins(path, "/libc.so", '.') || begins(path, "/libc-2", '.'))
+      return true;
+  return false;
+}
+
 static void *default_symbol(const struct tables *t, ElfW(Addr) base, const char *name)
 {
   const ElfW(Half) hidden = 0x8000; /* a version that is not the default one */
@@ -60,7 +78,7 @@ static void *default_symbol(const struct tables *t, ElfW(Addr) base, const char 
     return NULL;
   for (uint32_t i = 0; i < t->hash[1]; i++) {
     const ElfW(Sym) *s = &t->symbols[i];
-    if (s->st_shndx != SHN_UNDEF && strcmp(t->strings + s->st_name, name) == 0 &&
+    if (s->st_shndx != SHN_UNDEF && begins(t->strings + s->st_name, name, '\0') &&
         !(t->versions && t->versions[i] & hidden))
       return (void *)(base + s->st_value);
   }
@@ -71,7 +89,7 @@ static int in_libc(struct dl_phdr_info *object, size_t size, void *context)
 {
   struct wanted *wanted = context;
   (void)size;
-  if (!strstr(object->dlpi_name, "/libc.so.") && !strstr(object->dlpi_name, "/libc-2."))
+  if (!names_libc(object->dlpi_name))
     return 0;
   for (int i = 0; i < object->dlpi_phnum; i++) {
     if (object->dlpi_phdr[i].p_type != PT_DYNAMIC)

@@ -32,7 +32,6 @@
   REAL(int, execveat, (int, const char *, char *const[], char *const[], int))                      \
   REAL(int, daemon, (int, int))                                                                    \
   REAL(void, _exit, (int))                                                                         \
-  REAL(void, _Exit, (int))                                                                         \
   REAL(void, quick_exit, (int))
 
 struct real {

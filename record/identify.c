@@ -5,6 +5,7 @@
 
 #include "record/clock.h"
 #include "record/sys.h"
+#include "record/text.h"
 #include "record/write.h"
 
 /* The inode in "net:[4026531840]"; 0 where /proc is not there or not ours to read. */
@@ -66,8 +67,11 @@ void record_identify(struct record_identity *who, const char *name, uint64_t cre
   who->name = name;
 }
 
+static_assert(sizeof PACKAGE_VERSION <= sizeof((struct record_process *)0)->version, "it fits");
+
 static void fill_row(struct record_process *row, const struct record_identity *who)
 {
+  struct text name = TEXT_INIT(row->name);
   row->pid = who->pid;
   row->parent_pid = who->parent_pid;
   row->uid = who->uid;
@@ -76,8 +80,9 @@ static void fill_row(struct record_process *row, const struct record_identity *w
   row->net_namespace = who->net_namespace;
   row->pid_namespace = who->pid_namespace;
   row->mnt_namespace = who->mnt_namespace;
-  strncpy(row->version, PACKAGE_VERSION, sizeof row->version - 1);
-  strncpy(row->name, who->name, sizeof row->name - 1);
+  memcpy(row->version, PACKAGE_VERSION, sizeof PACKAGE_VERSION);
+  text_string(&name, who->name);
+  text_end(&name);
   atomic_store_explicit(&row->state, RECORD_RUNNING, memory_order_release);
 }
 

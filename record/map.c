@@ -88,7 +88,7 @@ static void write_header(struct record_header *h, const struct plan *p, bool sho
   h->created = clock_ns(CLOCK_REALTIME);
   h->flags = shows ? 0 : RECORD_HIDDEN_USE;
   read_boot_id(h->boot_id);
-  strncpy(h->version, PACKAGE_VERSION, sizeof h->version - 1);
+  memcpy(h->version, PACKAGE_VERSION, sizeof PACKAGE_VERSION);
   atomic_store_explicit(&h->magic, record_magic(), memory_order_release);
 }
 
@@ -108,9 +108,7 @@ static int write_zeros(int fd, uint64_t size)
 /* Room on the disk for all of it, or nothing. */
 static int allocate(int fd, uint64_t size)
 {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      limit.rlim_cur < size)
+  if (sys_limit(RLIMIT_FSIZE) < size)
     return EFBIG; /* writing past it would raise SIGXFSZ */
   int tries = 16; /* a signal makes it EINTR, again and again under a storm of them */
   while (sys_allocate(fd, size)) {
@@ -124,7 +122,7 @@ static int allocate(int fd, uint64_t size)
 
 static int map_file(int fd, const struct plan *p, struct record_map *map)
 {
-  void *base = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void *base = sys_map(p->size, MAP_SHARED, fd);
   if (base == MAP_FAILED)
     return errno;
   place(map, base, p);
@@ -210,6 +208,6 @@ int record_attach(const char *path, struct record_map *map)
 
 void record_unmap(struct record_map *map)
 {
-  munmap(map->header, map->size);
+  sys_unmap(map->header, map->size);
   map->header = NULL;
 }

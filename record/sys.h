@@ -3,7 +3,8 @@
  * System calls by number, where glibc's function would be a cancellation point (a thread must
  * not end inside a hook whose real call has succeeded), a symbol newer than GLIBC_2.17, or a
  * name that another preloaded library hooks: fakeroot holds a mutex while it connects, and a
- * mkdir() of ours would wait for it. All return -1 and set errno.
+ * mkdir() of ours would wait for it. And each name that is not imported is one that ld.so need not
+ * look up at the start of every program. All return -1 and set errno, but where it says otherwise.
  */
 #ifndef BERTH_RECORD_SYS_H
 #define BERTH_RECORD_SYS_H
@@ -11,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -64,6 +67,33 @@ static inline int sys_allocate(int fd, uint64_t size)
 #else
   return (int)syscall(SYS_fallocate, fd, 0, 0L, 0L, (long)size, (long)(size >> 32));
 #endif
+}
+
+/* MAP_FAILED and errno where it fails. */
+static inline void *sys_map(size_t size, int flags, int fd)
+{
+#ifdef SYS_mmap2
+  return (void *)syscall(SYS_mmap2, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+#else
+  return (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0L);
+#endif
+}
+
+static inline void sys_unmap(void *at, size_t size)
+{
+  syscall(SYS_munmap, at, size);
+}
+
+static inline int sys_advise(void *at, size_t size, int advice)
+{
+  return (int)syscall(SYS_madvise, at, size, advice);
+}
+
+/* The soft limit; UINT64_MAX for none, or where it cannot be asked. */
+static inline uint64_t sys_limit(int resource)
+{
+  struct rlimit64 limit;
+  return syscall(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
 }
 
 static inline uint32_t sys_getpid(void)

@@ -7,6 +7,30 @@
 
 #include "record/layout.h"
 
+size_t text_length(const char *s)
+{
+  const char *end = s;
+  while (*end)
+    end++;
+  return (size_t)(end - s);
+}
+
+bool text_equal(const char *a, const char *b)
+{
+  for (; *a && *a == *b; a++)
+    b++;
+  return *a == *b;
+}
+
+bool text_begins(const char *s, const char *beginning)
+{
+  while (*beginning && *s == *beginning) {
+    s++;
+    beginning++;
+  }
+  return !*beginning;
+}
+
 void text_char(struct text *t, char c)
 {
   if (t->at < t->end)
@@ -70,7 +94,9 @@ static bool is_control(const unsigned char *at, size_t length)
 void text_name(struct text *t, const char *name, size_t size)
 {
   const unsigned char *at = (const unsigned char *)name;
-  size_t left = strnlen(name, size);
+  size_t left = 0;
+  while (left < size && name[left])
+    left++;
   while (left) {
     size_t length = utf8_length(at, left);
     size_t taken = length ? length : 1;

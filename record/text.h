@@ -26,6 +26,12 @@ struct text {
     (array), (array), (array) + sizeof(array), false                                               \
   }
 
+/* strlen(), strcmp() == 0, and whether a string begins with another: of our own, because each
+ * name of libc's is looked up at the start of every program. */
+size_t text_length(const char *s);
+bool text_equal(const char *a, const char *b);
+bool text_begins(const char *s, const char *beginning);
+
 void text_char(struct text *t, char c);
 void text_string(struct text *t, const char *s);
 void text_u64(struct text *t, uint64_t value);

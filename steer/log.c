@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -102,9 +100,8 @@ static void write_line(const struct sink *s, const char *line, size_t size)
  * kernel's table large. */
 static int moved_high(int fd)
 {
-  struct rlimit limit = {.rlim_cur = 1024};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  rlim_t high = limit.rlim_cur > 1100 ? 1024 : limit.rlim_cur * 3 / 4;
+  uint64_t limit = sys_limit(RLIMIT_NOFILE);
+  uint64_t high = limit > 1100 ? 1024 : limit * 3 / 4;
   int moved = sys_fcntl(fd, F_DUPFD_CLOEXEC, (long)high);
   if (moved < 0)
     return fd;
@@ -123,7 +120,7 @@ void log_start(const char *where)
 {
   if (!where[0])
     return;
-  int fd = strcmp(where, "stderr") == 0 ? 2 : open_log(where);
+  int fd = text_equal(where, "stderr") ? 2 : open_log(where);
   if (fd >= 0 && remember(&sink, fd))
     return;
   char line[256];

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 #include "record/clock.h"
 #include "record/map.h"
@@ -70,8 +69,7 @@ static int create_in(int directory, char *name, size_t size, struct record_map *
 /* Takes a map into use. A signal handler, or another thread, may have been faster. */
 static bool publish(const struct record_map *map)
 {
-  struct record_map *mine = mmap(NULL, sizeof *mine, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct record_map *mine = sys_map(sizeof *mine, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   struct record_map *none = NULL;
   if (mine == MAP_FAILED)
     return false;
@@ -79,7 +77,7 @@ static bool publish(const struct record_map *map)
   if (atomic_compare_exchange_strong_explicit(&current, &none, mine, memory_order_acq_rel,
                                               memory_order_acquire))
     return true;
-  munmap(mine, sizeof *mine);
+  sys_unmap(mine, sizeof *mine);
   return false;
 }
 

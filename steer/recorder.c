@@ -2,9 +2,9 @@
 #include "steer/recorder.h"
 
 #include <stdatomic.h>
-#include <string.h>
 
 #include "record/sys.h"
+#include "record/text.h"
 #include "record/write.h"
 #include "steer/log.h"
 #include "steer/place.h"
@@ -70,7 +70,7 @@ bool recorder_wanted(void)
 
 void recorder_write(struct record_event *e)
 {
-  self_begin();
+  self_begin(false);
   const struct record_map *map = place_recording();
   uint64_t c = map ? claim(map) : 0;
   e->pid = map ? pid_of(c) : self_pid();
@@ -93,9 +93,9 @@ void recorder_start(void)
 {
   /* Before main(), because afterwards the program may have locked itself in (seccomp, chroot,
    * another user). Any other place is looked at when there is something to record. */
-  if (!recorder_config.off && strncmp(recorder_config.record, RECORD_PREPARED, 2) == 0) {
+  if (!recorder_config.off && text_begins(recorder_config.record, RECORD_PREPARED)) {
     place_attach();
-    self_begin();
+    self_begin(true);
   }
   log_start(recorder_config.log);
 }

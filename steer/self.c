@@ -4,8 +4,8 @@
 // child: so a process knows that it is new without asking for its pid at every event.
 #include "steer/self.h"
 
+#include <linux/kcmp.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 
 #include "record/sys.h"
 
@@ -23,13 +23,23 @@ static struct self *self(void)
   return (void *)(((uintptr_t)room + LARGEST_PAGE - 1) & ~(uintptr_t)(LARGEST_PAGE - 1));
 }
 
-void self_begin(void)
+/* A vfork child that is the first to ask: the memory is its parent's. Where kcmp(2) is forbidden
+ * the child is taken for the process. */
+static uint32_t owner_of_memory(void)
+{
+  uint32_t pid = sys_getpid(), parent = (uint32_t)syscall(SYS_getppid);
+  bool shared = parent && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
+  return shared ? parent : pid;
+}
+
+void self_begin(bool before_main)
 {
   if (atomic_exchange_explicit(&begun, true, memory_order_relaxed))
     return;
-  if (madvise(self(), getauxval(AT_PAGESZ), MADV_WIPEONFORK) == 0)
+  if (sys_advise(self(), getauxval(AT_PAGESZ), MADV_WIPEONFORK) == 0)
     atomic_store_explicit(&wipes, true, memory_order_relaxed);
-  atomic_store_explicit(&self()->pid, sys_getpid(), memory_order_relaxed);
+  uint32_t pid = before_main ? sys_getpid() : owner_of_memory();
+  atomic_store_explicit(&self()->pid, pid, memory_order_relaxed);
 }
 
 uint32_t self_pid(void)

@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Two system calls, once a process image; another in the child of a fork. */
-void self_begin(void);
+/* To be called before any other, as often as one likes: two system calls the first time, two more
+ * where main() has begun and this may be a vfork child. */
+void self_begin(bool before_main);
 
 /* This process's pid; in a vfork child its parent's, whose memory it only borrows. */
 uint32_t self_pid(void);

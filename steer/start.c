@@ -50,7 +50,7 @@ static const char *keep_path(const char *variable, const char *value)
   char *to = room + used;
   size_t left = sizeof room - used, size = left < PATH_MAX ? left : PATH_MAX;
   long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, to, size);
-  size_t length = strlen(value);
+  size_t length = text_length(value);
   if (n < 0 || (size_t)n + length >= size) {
     warn(variable, value, "the path is too long");
     return "";
@@ -65,7 +65,7 @@ static const char *keep_path(const char *variable, const char *value)
 static void set_record(const char *value)
 {
   recorder_config.record = "";
-  if (value && strcmp(value, "off") == 0)
+  if (value && text_equal(value, "off"))
     recorder_config.off = true;
   else
     recorder_config.record = keep_path("BERTH_RECORD", value);
@@ -97,14 +97,22 @@ static void set_events(const char *value)
 
 static void set_log(const char *value, const char *only)
 {
-  bool stderr_meant = value && strcmp(value, "stderr") == 0;
+  bool stderr_meant = value && text_equal(value, "stderr");
   recorder_config.log = stderr_meant ? "stderr" : keep_path("BERTH_LOG", value);
   if (!only || !only[0])
     return;
-  if (strcmp(only, "failed") == 0)
+  if (text_equal(only, "failed"))
     recorder_config.log_only_failed = true;
   else
     warn("BERTH_LOG_ONLY", only, "not \"failed\"");
+}
+
+static size_t up_to_colon(const char *list)
+{
+  size_t n = 0;
+  while (list[n] && list[n] != ':')
+    n++;
+  return n;
 }
 
 /* Where recordings go by default: of the values, what of them counts. */
@@ -112,18 +120,21 @@ static void set_places(const struct record_places *told)
 {
   struct record_places places = {0};
   if (told->runtime_directory) /* systemd separates several by colons */
-    places.runtime_directory = keep(told->runtime_directory, strcspn(told->runtime_directory, ":"));
+    places.runtime_directory = keep(told->runtime_directory, up_to_colon(told->runtime_directory));
   if (told->xdg_runtime_dir)
-    places.xdg_runtime_dir = keep(told->xdg_runtime_dir, strlen(told->xdg_runtime_dir));
+    places.xdg_runtime_dir = keep(told->xdg_runtime_dir, text_length(told->xdg_runtime_dir));
   if (told->tmpdir)
-    places.tmpdir = keep(told->tmpdir, strlen(told->tmpdir));
+    places.tmpdir = keep(told->tmpdir, text_length(told->tmpdir));
   record_directories(&recorder_config.defaults, &places);
 }
 
 static const char *base_name(const char *path)
 {
-  const char *slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
+  const char *base = path;
+  for (; *path; path++)
+    if (*path == '/')
+      base = path + 1;
+  return base;
 }
 
 /* A script's own name, where a script was executed: that is what the kernel was given.
@@ -131,13 +142,14 @@ static const char *base_name(const char *path)
 static void set_name(const char *executed)
 {
   char link[2048];
-  if (!executed || !executed[0] || strncmp(executed, "/dev/fd/", 8) == 0) {
+  if (!executed || !executed[0] || text_begins(executed, "/dev/fd/")) {
     long n = sys_readlink("/proc/self/exe", link, sizeof link - 1);
     link[n > 0 ? n : 0] = '\0';
     executed = link;
   }
   const char *name = base_name(executed);
-  name = keep(name, strnlen(name, NAME_MAX));
+  size_t n = text_length(name);
+  name = keep(name, n < NAME_MAX ? n : NAME_MAX);
   recorder_config.name = name ? name : "?";
 }
 
@@ -164,7 +176,7 @@ void start_recording(const struct start_environment *e)
   if (e->policy && e->policy[0])
     warn("BERTH_POLICY", e->policy, "this berth observes only: it does not steer yet");
   recorder_start();
-  if (e->verbose && strcmp(e->verbose, "1") == 0)
+  if (e->verbose && text_equal(e->verbose, "1"))
     say_hello();
 }
 

@@ -97,19 +97,19 @@ def test_every_process_has_its_row():
         check_events(events, images, server)
 
 
-def run_alone(server, folder):
-    """The tree with nothing but the two variables."""
+def run_alone(folder, *arguments):
+    """The program with nothing but the two variables: what it said."""
     environment = dict(os.environ, LD_PRELOAD=LIBBERTH, BERTH_RECORD=folder)
-    run = subprocess.run([f"{PROGRAMS}/tree", str(server.port)], env=environment,
+    run = subprocess.run([f"{PROGRAMS}/tree", *map(str, arguments)], env=environment,
                          capture_output=True, text=True)
     equal((run.returncode, run.stderr), (0, ""), "tree")
-    return images_of(run.stdout)
+    return run.stdout
 
 
 def test_without_the_command():
     """without `berth run` each executed image has its own recording, and the sums are as exact"""
     with tempfile.TemporaryDirectory() as folder, Server(keep=False) as server:
-        images = run_alone(server, folder)
+        images = images_of(run_alone(folder, server.port))
         accepted_by(server, sum(i.calls for i in images))
         rows, events = stats_of(folder), log_of(folder)
         check_sums(rows, len(server.peers))
@@ -122,15 +122,28 @@ def test_without_the_command():
         equal(len(rows) - len(own), 1, "rows that share")
 
 
+def check_lender(said, rows, events):
+    """Both calls are the process's own, not its vfork child's."""
+    pid, _, _, calls = said.split()
+    equal(calls, "2", "calls that it tells")
+    equal(rows_told(rows), [(int(pid), 2, "exited")], "(pid, calls, state)")
+    same([e["process.pid"] for e in events], [int(pid)] * 2, "pids of the events")
+
+
 def test_vfork_child_first():
     """a process whose vfork child connects first: both calls are in its row, and it exited"""
     with Server(keep=False) as server:
         o = Observed([f"{PROGRAMS}/tree", server.port, "lender"])
-        pid, _, _, calls = o.process.stdout.split()
-        equal(calls, "2", "calls that it tells")
-        equal(rows_told(o.stats), [(int(pid), 2, "exited")], "(pid, calls, state)")
-        same([e["process.pid"] for e in o.events], [int(pid)] * 2, "pids of the events")
         server.saw(2)
+        check_lender(o.process.stdout, o.stats, o.events)
+
+
+def test_vfork_child_first_without_the_command():
+    """... and without `berth run`, where that call makes the recording"""
+    with tempfile.TemporaryDirectory() as folder, Server(keep=False) as server:
+        said = run_alone(folder, server.port, "lender")
+        server.saw(2)
+        check_lender(said, stats_of(folder), log_of(folder))
 
 
 if __name__ == "__main__":
