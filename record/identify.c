@@ -83,7 +83,6 @@ static void fill_row(struct record_process *row, const struct record_identity *w
   memcpy(row->version, PACKAGE_VERSION, sizeof PACKAGE_VERSION);
   text_string(&name, who->name);
   text_end(&name);
-  atomic_store_explicit(&row->state, RECORD_RUNNING, memory_order_release);
 }
 
 bool record_is_shared_row(const struct record_map *map, uint32_t process)
@@ -109,7 +108,8 @@ void record_unreserve(const struct record_map *map, uint32_t process)
                                             memory_order_relaxed, memory_order_relaxed);
 }
 
-void record_claim(const struct record_map *map, uint32_t process, const struct record_identity *who)
+void record_describe(const struct record_map *map, uint32_t process,
+                     const struct record_identity *who)
 {
   static const struct record_identity nobody = {.name = "others"};
   struct record_process *row = record_row(map, process);

@@ -82,6 +82,9 @@ bool record_read_process(struct record_reader *reader, uint32_t process, struct 
     return false;
   row->name[sizeof row->name - 1] = '\0';
   row->version[sizeof row->version - 1] = '\0';
+  /* Its process may have been killed between taking the row and saying so. */
+  if (row->state == RECORD_FREE && row->events_written)
+    row->state = RECORD_RUNNING;
   return row->state != RECORD_FREE;
 }
 

@@ -35,14 +35,16 @@ uint32_t record_reserve(const struct record_map *map);
 /* Gives a reserved row back, if it was the newest. */
 void record_unreserve(const struct record_map *map, uint32_t process);
 
-/* Fills the row in: from here on it is this process's. */
-void record_claim(const struct record_map *map, uint32_t process,
-                  const struct record_identity *who);
+/* Says in a reserved row whose it is. It counts as taken once it is marked, or has counted
+ * anything: threads that race for a process's row describe one each, and use the winner's. */
+void record_describe(const struct record_map *map, uint32_t process,
+                     const struct record_identity *who);
 
 /* Is this row one that processes share? It belongs to nobody, so nobody may mark its end. */
 bool record_is_shared_row(const struct record_map *map, uint32_t process);
 
-/* RECORD_EXITED, RECORD_REPLACED, or RECORD_RUNNING again after an execve() that failed. */
+/* RECORD_RUNNING when it is taken, and again after an execve() that failed; RECORD_EXITED,
+ * RECORD_REPLACED. */
 void record_mark(const struct record_map *map, uint32_t process, enum record_state state);
 
 /* Counts the event in the process's row and its destination's, and puts it into the ring. */

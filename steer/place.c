@@ -2,7 +2,9 @@
 #include "steer/place.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "record/clock.h"
 #include "record/map.h"
@@ -16,6 +18,7 @@ static struct record_map prepared;           /* attached before main() */
 static _Atomic(struct record_map *) current; /* the one in use */
 static atomic_bool given_up;                 /* there will be none */
 
+/* "berth: WHAT: " and, in somebody else's words, `path`, then the error's name. */
 static void complain(const char *what, const char *path, int error)
 {
   char line[256];
@@ -23,7 +26,7 @@ static void complain(const char *what, const char *path, int error)
   const char *name = errno_name((unsigned)error);
   text_string(&t, "berth: ");
   text_string(&t, what);
-  text_string(&t, ": ");
+  text_string(&t, path[0] ? ": " : "");
   text_name(&t, path, 160);
   text_string(&t, ": ");
   text_string(&t, error == EINVAL ? "not a recording of this version" : name ? name : "?");
@@ -37,7 +40,7 @@ static void give_up(int error)
   if (first && recorder_config.record[0])
     complain("BERTH_RECORD", recorder_config.record, error);
   else if (first && recorder_config.events_asked)
-    complain("BERTH_EVENTS", "a recording of that size", error);
+    complain("BERTH_EVENTS: a recording of that size", "", error);
 }
 
 static void name_recording(char *name, size_t size, uint64_t unique)
@@ -130,13 +133,41 @@ bool place_is_hopeless(void)
   return none && !place_current();
 }
 
+/* Makes the recording, while no signal handler of this thread can want to do the same. */
+static int make_recording(void)
+{
+  const uint64_t all = UINT64_MAX;
+  uint64_t before = 0;
+  atomic_uint *makers = self_makers();
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+  atomic_fetch_add_explicit(makers, 1, memory_order_acq_rel);
+  int error = recorder_config.record[0] ? attach_or_create(recorder_config.record)
+                                        : create_by_default();
+  atomic_fetch_sub_explicit(makers, 1, memory_order_acq_rel);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+  return error;
+}
+
+/* A thread that found no room may have met the file that another is just making: it waits for
+ * that one, a tenth of a second at most. */
+static void wait_for_makers(void)
+{
+  const struct timespec moment = {.tv_nsec = 1000000};
+  for (int i = 0; i < 100 && !place_current(); i++) {
+    if (!atomic_load_explicit(self_makers(), memory_order_acquire))
+      return;
+    syscall(SYS_nanosleep, &moment, NULL);
+  }
+}
+
 const struct record_map *place_recording(void)
 {
   const struct record_map *map = place_current();
   if (map || place_is_hopeless())
     return map;
-  int error = recorder_config.record[0] ? attach_or_create(recorder_config.record)
-                                        : create_by_default();
+  int error = make_recording();
+  if (error)
+    wait_for_makers();
   map = place_current();
   if (!map)
     give_up(error ? error : ENOMEM);

@@ -42,12 +42,13 @@ static uint64_t take_row(const struct record_map *map)
   struct record_identity who = identify();
   uint32_t row = record_reserve(map);
   uint64_t mine = pack(who.pid, row), none = 0;
+  record_describe(map, row, &who);
   if (!atomic_compare_exchange_strong_explicit(self_word(), &none, mine, memory_order_acq_rel,
                                                memory_order_acquire)) {
     record_unreserve(map, row);
     return none;
   }
-  record_claim(map, row, &who);
+  record_mark(map, row, RECORD_RUNNING);
   return mine;
 }
 

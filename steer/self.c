@@ -12,6 +12,7 @@
 struct self {
   _Atomic uint64_t word;
   _Atomic uint32_t pid; /* 0 in the child of a fork */
+  atomic_uint makers;
 };
 
 #define LARGEST_PAGE 65536
@@ -68,6 +69,11 @@ bool self_is_forked(void)
 _Atomic uint64_t *self_word(void)
 {
   return &self()->word;
+}
+
+atomic_uint *self_makers(void)
+{
+  return &self()->makers;
 }
 
 bool self_word_is_inherited(void)

@@ -26,6 +26,9 @@ bool self_is_forked(void);
 /* A word of this process's own: 0 at first, and 0 again in the child of a fork. */
 _Atomic uint64_t *self_word(void);
 
+/* How many of this process's threads are making a recording; wiped likewise. */
+atomic_uint *self_makers(void);
+
 /* Whether self_word() cannot be trusted to be this process's: without MADV_WIPEONFORK (Linux
  * 4.14) the child of a fork finds its parent's. */
 bool self_word_is_inherited(void);

@@ -246,7 +246,7 @@ def _alone():
     """Nothing of the caller's berth, no core files: default recordings go to a folder of ours."""
     for name in [n for n in os.environ if n.startswith("BERTH_")] + ["RUNTIME_DIRECTORY"]:
         os.environ.pop(name, None)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(signal.SIGALRM, _too_long)
     return tempfile.TemporaryDirectory()
 

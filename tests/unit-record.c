@@ -53,7 +53,8 @@ static uint32_t claim(struct fixture *f, const char *name)
   struct record_identity who;
   record_identify(&who, name, 1);
   uint32_t process = record_reserve(&f->map);
-  record_claim(&f->map, process, &who);
+  record_describe(&f->map, process, &who);
+  record_mark(&f->map, process, RECORD_RUNNING);
   return process;
 }
 
@@ -186,6 +187,21 @@ static void a_reserved_row_is_nobodys_and_goes_back(void **state)
   record_unreserve(&f->map, first); /* not the newest: it stays empty */
   record_unreserve(&f->map, second);
   assert_int_equal(record_reserve(&f->map), second);
+}
+
+static void a_row_that_counted_is_taken(void **state)
+{
+  struct fixture *f = *state;
+  struct record_process row;
+  struct record_identity who;
+  struct record_event e = to_port(80, 40000);
+  record_identify(&who, "a", 1);
+  uint32_t process = record_reserve(&f->map);
+  record_describe(&f->map, process, &who);
+  assert_false(record_read_process(&f->reader, process, &row));
+  record_write(&f->map, process, &e); /* by a thread that was faster than the one that marks it */
+  assert_true(record_read_process(&f->reader, process, &row));
+  assert_int_equal(row.state, RECORD_RUNNING);
 }
 
 static void a_row_says_who_it_is(void **state)
@@ -377,6 +393,7 @@ int main(void)
       WITH_FILE(an_event_outlives_a_lost_one),
       WITH_FILE(rows_run_out_into_one_for_all_others),
       WITH_FILE(a_reserved_row_is_nobodys_and_goes_back),
+      WITH_FILE(a_row_that_counted_is_taken),
       WITH_FILE(a_row_says_who_it_is),
       WITH_FILE(counters_add_up),
       WITH_FILE(destinations_are_told_apart_until_the_table_is_full),
