@@ -23,7 +23,9 @@ void default_directories(struct record_directories *d);
 /* The recordings in `operands`, files and directories; without any, those in the default
  * directories. `where` is the command, for what goes wrong. */
 struct recordings recordings_find(const char *where, int count, char **operands);
-/* Says on stderr that there are none in the default directories, so that nobody takes silence for "no events". */
+
+/* Says on stderr that there are none in the default directories, so that nobody takes silence for
+ * "no events". */
 void recordings_say_none(const struct recordings *r, const char *where);
 
 void recordings_free(struct recordings *r);

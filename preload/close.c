@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// close() and its kin, and the two that close what was at the number they are given. The hint goes before
-// the call: afterwards another thread may have the number already.
+// close() and its kin, and the two that close what was at the number they are given. The hint goes
+// before the call: afterwards another thread may have the number already.
 #include <errno.h>
 #include <unistd.h>
 

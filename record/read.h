@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The reader's side of a recording. It copies with pread(2) and never maps: a file that
- * shrinks while it is read is an error (`broken`), not a SIGBUS. Nothing in a recording is trusted: each
+ * The reader's side of a recording. It copies with pread(2) and never maps: a file that shrinks
+ * while it is read is an error (`broken`), not a SIGBUS. Nothing in a recording is trusted: each
  * offset, count and name is checked before use. Allocates; not for signal handlers.
  */
 #ifndef BERTH_RECORD_READ_H
