@@ -5,7 +5,9 @@
  * All of it is a hint that may be stale: a descriptor can be closed, duplicated or received
  * without a hook being called. So whoever uses one has a way to find out that it lies: a port
  * counts only where getsockname(2) says the same, `connecting` only where TCP_INFO agrees, a
- * family only until a sockaddr shows another. The memory is private to the process (a vfork
+ * family only until a sockaddr shows another. What remains: a socket that libc itself closed
+ * (fclose()) before it was connected, and whose number came back by dup() or from another process,
+ * passes for what the first one was until it connects. The memory is private to the process (a vfork
  * child shares its parent's), lock-free, and may be used in a signal handler.
  */
 #ifndef BERTH_STEER_DESCRIPTOR_H
