@@ -20,8 +20,20 @@ from berthtest import (NGINX, Observed, Server, Skip, equal, locals_of, log_of, 
 Nginx = namedtuple("Nginx", "command pid log port")
 
 
+def user_id(name):
+    """Of a user that a program can become here."""
+    try:
+        uid = pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise Skip("there is no user " + name)
+    with open("/proc/self/uid_map") as f:
+        if int(f.read().split()[2]) <= uid or os.geteuid() != 0:
+            raise Skip("not root: nginx cannot become " + name)
+    return uid
+
+
 @contextlib.contextmanager
-def configured(location):
+def configured(location, worker="root root"):
     """An nginx on both loopback addresses whose access log is who connected."""
     need("nginx")
     port = next(Server.unused_ports)
@@ -32,7 +44,7 @@ def configured(location):
             "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         with open(f"{folder}/nginx.conf", "w") as f:
             f.write(f"""
-                user www-data; worker_processes 1; daemon off; pid {nginx.pid};
+                user {worker}; worker_processes 1; daemon off; pid {nginx.pid};
                 events {{ }}
                 http {{
                     {temporary}
@@ -90,24 +102,12 @@ class Upstream(Server):
             connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
-def user_id(name):
-    """Of a user that a program can become here."""
-    try:
-        uid = pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise Skip("there is no user " + name)
-    with open("/proc/self/uid_map") as f:
-        if int(f.read().split()[2]) <= uid or os.geteuid() != 0:
-            raise Skip("not root: nginx cannot become " + name)
-    return uid
-
-
 def test_nginx_proxy():
     """nginx, a proxy: upstream connections are its worker's, the worker's uid, ports as seen"""
     need("curl")
     uid = user_id("www-data")
     with Upstream() as upstream, \
-            configured(f"proxy_pass http://127.0.0.1:{upstream.port};") as nginx, \
+            configured(f"proxy_pass http://127.0.0.1:{upstream.port};", "www-data") as nginx, \
             running(nginx.command) as (process, recording):
         wait_for(lambda: os.path.exists(nginx.pid))
         subprocess.run(["curl", "-sS", "-o", "/dev/null",

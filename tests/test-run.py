@@ -10,6 +10,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+from unittest import mock
 
 import berthtest
 from berthtest import (BERTH, LIBBERTH, Observed, Server, berth, closed_port, equal, json_lines,
@@ -81,7 +82,8 @@ def refusal(status, *arguments):
 
 def test_not_found():
     """a COMMAND that is not found: 127; that cannot be executed: 126"""
-    with tempfile.NamedTemporaryFile() as file:
+    readable = mock.patch.dict(os.environ, PATH="/usr/bin:/bin")  # su may leave root's PATH
+    with tempfile.NamedTemporaryFile() as file, readable:
         for option in ["-q"], ["--exec"]:
             assert "no-such-program" in refusal(127, "run", *option, "no-such-program")
             assert "/no/such" in refusal(127, "run", *option, "--", "/no/such/program")
