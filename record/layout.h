@@ -134,6 +134,7 @@ struct record_destination {
   record_u32 sketch[RECORD_SKETCH_WORDS];
 };
 #define RECORD_DESTINATION_STRIDE 320
+static_assert(offsetof(struct record_destination, tag) == 0, "a row begins with its tag");
 static_assert(sizeof(struct record_destination) <= RECORD_DESTINATION_STRIDE, "a row fits");
 
 enum record_call {

@@ -18,11 +18,6 @@ struct record_process *record_row(const struct record_map *map, uint32_t process
   return (void *)(map->processes + (size_t)process * RECORD_PROCESS_STRIDE);
 }
 
-struct record_destination *record_destination_row(const struct record_map *map, uint32_t row)
-{
-  return (void *)(map->destinations + (size_t)row * RECORD_DESTINATION_STRIDE);
-}
-
 static uint32_t power_of_two(uint32_t n)
 {
   uint32_t p = 1;

@@ -14,7 +14,6 @@
 
 struct record_header;
 struct record_process;
-struct record_destination;
 struct record_cell;
 
 /* Where things are, in private memory: the file's own words are never asked again, since a
@@ -28,7 +27,6 @@ struct record_map {
 };
 
 struct record_process *record_row(const struct record_map *map, uint32_t process);
-struct record_destination *record_destination_row(const struct record_map *map, uint32_t row);
 
 /* How many rows of each: destinations and events are rounded up to powers of two. */
 struct record_shape {

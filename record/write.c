@@ -5,6 +5,7 @@
 
 #include "record/duration.h"
 #include "record/hash.h"
+#include "record/table.h"
 
 static void add(record_u64 *counter, uint64_t n)
 {
@@ -83,8 +84,6 @@ static uint64_t tag_of(const struct destination_key *key)
   return h ? h : 1;
 }
 
-/* Whoever counts in a row stores its key, the same each time: a claimer that is killed, or
- * interrupted, before it could leaves a row that the next one completes. */
 static void store_key(struct record_destination *row, const struct destination_key *key)
 {
   atomic_store_explicit(&row->address[0], key->address[0], memory_order_relaxed);
@@ -95,38 +94,16 @@ static void store_key(struct record_destination *row, const struct destination_k
   atomic_store_explicit(&row->transport, key->transport, memory_order_relaxed);
 }
 
-/* A new row, unless the table is full: an eighth stays free so that a search ends soon. */
-static bool may_insert(const struct record_map *map)
-{
-  record_u32 *used = &map->header->destinations_used;
-  uint32_t limit = map->destination_count - map->destination_count / 8;
-  return atomic_load_explicit(used, memory_order_relaxed) < limit &&
-         atomic_fetch_add_explicit(used, 1, memory_order_relaxed) < limit;
-}
-
 /* The row of this destination, or NULL where the table is full. */
 static struct record_destination *find(const struct record_map *map,
                                        const struct destination_key *key)
 {
-  uint64_t tag = tag_of(key);
-  uint32_t mask = map->destination_count - 1;
-  for (uint32_t step = 0, at = (uint32_t)tag & mask; step <= mask; step++, at = (at + 1) & mask) {
-    struct record_destination *row = record_destination_row(map, at);
-    uint64_t there = atomic_load_explicit(&row->tag, memory_order_relaxed);
-    if (there == 0) {
-      if (!may_insert(map))
-        return NULL;
-      atomic_compare_exchange_strong_explicit(&row->tag, &there, tag, memory_order_relaxed,
-                                              memory_order_relaxed);
-      if (there == 0)
-        there = tag;
-    }
-    if (there == tag) {
-      store_key(row, key);
-      return row;
-    }
-  }
-  return NULL;
+  const struct record_table table = {map->destinations, RECORD_DESTINATION_STRIDE,
+                                     map->destination_count, &map->header->destinations_used};
+  struct record_destination *row = record_table_row(&table, tag_of(key));
+  if (row)
+    store_key(row, key);
+  return row;
 }
 
 /* Most bits are there already, and a load does not take the line from other processors. */
