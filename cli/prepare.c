@@ -44,6 +44,7 @@ static bool make_smaller(struct record_shape *shape, uint32_t events)
     return false;
   shape->processes /= 2;
   shape->destinations /= 2;
+  shape->rules /= 2;
   if (!events)
     shape->events /= 2;
   return true;

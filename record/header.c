@@ -11,33 +11,43 @@ uint64_t record_magic(void)
   return magic;
 }
 
-static const char *section_problem(const struct record_section *s, uint32_t stride, uint32_t max,
-                                   uint64_t size)
-{
-  if (s->stride != stride || s->count < 2 || s->count > max || s->offset % 64 ||
-      s->offset < RECORD_HEADER_SIZE)
-    return "the description of a section is damaged";
-  if (s->offset > size || (size - s->offset) / stride < s->count)
-    return "truncated: a section lies beyond the end of the file";
-  return NULL;
-}
+/* What a section must be. */
+struct bounds {
+  uint32_t stride, least, most;
+  bool power_of_two;
+};
 
 static bool is_power_of_two(uint32_t n)
 {
   return !(n & (n - 1));
 }
 
+static const char *section_problem(const struct record_section *s, const struct bounds *b,
+                                   uint64_t size)
+{
+  if (s->stride != b->stride || s->count < b->least || s->count > b->most || s->offset % 64 ||
+      s->offset < RECORD_HEADER_SIZE || (b->power_of_two && !is_power_of_two(s->count)))
+    return "the description of a section is damaged";
+  if (s->offset > size || (size - s->offset) / s->stride < s->count)
+    return "truncated: a section lies beyond the end of the file";
+  return NULL;
+}
+
 static const char *sections_problem(const struct record_header *h, uint64_t size)
 {
-  const char *problem = section_problem(&h->processes, RECORD_PROCESS_STRIDE, RECORD_MAX_PROCESSES,
-                                        size);
-  if (!problem)
-    problem = section_problem(&h->destinations, RECORD_DESTINATION_STRIDE, RECORD_MAX_DESTINATIONS,
-                              size);
-  if (!problem)
-    problem = section_problem(&h->events, RECORD_CELL_STRIDE, RECORD_MAX_EVENTS, size);
-  if (!problem && !(is_power_of_two(h->events.count) && is_power_of_two(h->destinations.count)))
-    problem = "the description of a section is damaged";
+  const struct {
+    const struct record_section *section;
+    struct bounds bounds;
+  } all[] = {
+      {&h->processes, {RECORD_PROCESS_STRIDE, 2, RECORD_MAX_PROCESSES, false}},
+      {&h->destinations, {RECORD_DESTINATION_STRIDE, 2, RECORD_MAX_DESTINATIONS, true}},
+      {&h->events, {RECORD_CELL_STRIDE, 2, RECORD_MAX_EVENTS, true}},
+      {&h->rules, {RECORD_RULE_STRIDE, 2, RECORD_MAX_RULES, true}},
+      {&h->state, {1, 0, RECORD_MAX_STATE, false}},
+  };
+  const char *problem = NULL;
+  for (size_t i = 0; i < sizeof all / sizeof *all && !problem; i++)
+    problem = section_problem(all[i].section, &all[i].bounds, size);
   return problem;
 }
 

@@ -6,7 +6,9 @@
  *   header        4096 bytes: what the file is, where its sections lie, the ring's head
  *   processes     one row a process image; the last row takes all that found none free
  *   destinations  a hash table of (process, transport, peer), open addressing
+ *   rules         likewise of (process, name of a policy's rule)
  *   events        a ring of cells
+ *   state         bytes that the policy's orders share; nothing in record/ looks into them
  *
  * Byte order is the writer's own (header.byte_order tells). All integers are unsigned.
  * Times are nanoseconds. Ports are in host byte order; addresses are 16 bytes in network
@@ -38,7 +40,9 @@
 /* Bounds that a reader holds a header to before it trusts it with memory. */
 #define RECORD_MAX_PROCESSES (1u << 15)
 #define RECORD_MAX_DESTINATIONS (1u << 20)
+#define RECORD_MAX_RULES (1u << 16)
 #define RECORD_MAX_EVENTS (1u << 24)
+#define RECORD_MAX_STATE (64u << 20)
 #define RECORD_MIN_EVENTS 16u
 
 typedef _Atomic uint32_t record_u32;
@@ -47,7 +51,7 @@ typedef _Atomic uint64_t record_u64;
 struct record_section {
   uint64_t offset; /* bytes from the start of the file, a multiple of 64 */
   uint32_t stride; /* bytes a row */
-  uint32_t count;  /* rows; a power of two for destinations and events */
+  uint32_t count;  /* rows; a power of two for destinations, rules and events */
 };
 
 enum record_flag {
@@ -63,19 +67,21 @@ struct record_header {
   uint32_t compatible;   /* feature bits that an older reader may ignore */
   uint32_t incompatible; /* feature bits that it may not: none yet */
   uint64_t file_size;
-  struct record_section processes, destinations, events;
-  uint64_t created; /* CLOCK_REALTIME */
-  uint32_t flags;   /* enum record_flag */
+  struct record_section processes, destinations, events, rules;
+  struct record_section state; /* stride 1; may be empty */
+  uint64_t created;            /* CLOCK_REALTIME */
+  uint32_t flags;              /* enum record_flag */
   char boot_id[36]; /* /proc/sys/kernel/random/boot_id; zeros where it could not be read */
   char version[16]; /* of the berth that made the file, NUL-padded */
   alignas(64) record_u32 processes_claimed; /* may exceed the rows: the rest share the last */
-  record_u32 destinations_used;             /* no new row beyond 7/8 of the table */
+  record_u32 destinations_used, rules_used; /* no new row beyond 7/8 of the table */
   alignas(64) record_u64 head;              /* index of the next event */
 };
 #define RECORD_HEADER_SIZE 4096
 static_assert(sizeof(struct record_header) <= RECORD_HEADER_SIZE, "the header fits its page");
 static_assert(offsetof(struct record_header, processes) == 32, "layout");
 static_assert(offsetof(struct record_header, processes_claimed) == 192, "layout");
+static_assert(offsetof(struct record_header, rules) == 80, "layout");
 static_assert(offsetof(struct record_header, head) == 256, "layout");
 
 enum record_state {
@@ -109,6 +115,7 @@ struct record_process {
 #include "counters.def"
 #undef COUNTER
   record_u64 destinations_merged; /* connects to destinations that found no row */
+  record_u64 rules_merged;        /* what rules took that found no row */
   record_u64 duration_max;
   record_u64 errors[RECORD_ERRNOS];
   record_u64 durations[RECORD_DURATION_BUCKETS];
@@ -137,6 +144,22 @@ struct record_destination {
 static_assert(offsetof(struct record_destination, tag) == 0, "a row begins with its tag");
 static_assert(sizeof(struct record_destination) <= RECORD_DESTINATION_STRIDE, "a row fits");
 
+/* What a rule of a policy did in one process. */
+#define RECORD_RULE_NAME 64
+struct record_rule {
+  record_u64 tag;     /* as a destination's */
+  record_u32 process; /* the key: row number, and the name padded with NULs, at least one */
+  uint32_t reserved;
+  record_u64 name[RECORD_RULE_NAME / 8];
+#define RULE_COUNTER(name, help) record_u64 name;
+#include "record/rule_counters.def"
+#undef RULE_COUNTER
+};
+#define RECORD_RULE_STRIDE 192
+static_assert(offsetof(struct record_rule, tag) == 0, "a row begins with its tag");
+static_assert(offsetof(struct record_rule, matched) == 80, "layout");
+static_assert(sizeof(struct record_rule) <= RECORD_RULE_STRIDE, "a row fits");
+
 enum record_call {
   RECORD_CONNECT,
   RECORD_BIND,
@@ -149,6 +172,18 @@ enum record_call {
 enum record_result { RECORD_OK, RECORD_IN_PROGRESS, RECORD_FAILED, RECORD_RESULTS };
 enum record_chooser { RECORD_KERNEL, RECORD_PROGRAM, RECORD_POLICY, RECORD_CHOOSERS };
 
+/* How a port was offered to the kernel: by IP_LOCAL_PORT_RANGE, or by bind(2) before the call. */
+enum record_via { RECORD_VIA_NONE, RECORD_VIA_RANGE, RECORD_VIA_BIND, RECORD_VIAS };
+
+/* Why the kernel chose although a rule took the call. */
+enum record_unsteered {
+  RECORD_STEERED,   /* it did not, or the rule does not steer */
+  RECORD_EXHAUSTED, /* the rule's set was, and the rule leaves it to the kernel then */
+  RECORD_REUSE,     /* UDP with SO_REUSEADDR or SO_REUSEPORT: a claim would not be exclusive */
+  RECORD_OWN_RANGE, /* the program set IP_LOCAL_PORT_RANGE itself */
+  RECORD_UNSTEEREDS
+};
+
 /* One hooked call. `peer` is what the program asked for: the destination of a connect or a
  * send, the address of a bind; zeros for listen. */
 struct record_event {
@@ -156,17 +191,22 @@ struct record_event {
   uint64_t duration; /* of the whole hooked call */
   uint32_t pid, tid;
   uint32_t fd;
-  uint16_t error;                             /* errno, with RECORD_FAILED */
-  uint16_t transport;                         /* IPPROTO_* */
-  uint8_t call, result, chosen_by, reserved1; /* enums above */
+  uint16_t error;                       /* errno, with RECORD_FAILED */
+  uint16_t transport;                   /* IPPROTO_* */
+  uint8_t call, result, chosen_by, via; /* enums above */
   uint16_t local_port, peer_port;
   uint32_t local_scope, peer_scope;
   uint8_t local[16], peer[16];
-  uint32_t reserved2[10];
+  uint32_t rule;     /* number of a row of rules, plus 1; 0: no rule took it, or none had room */
+  uint32_t tries;    /* candidates offered to the kernel */
+  uint8_t unsteered; /* enum above */
+  uint8_t reserved1[3];
+  uint32_t reserved2[7];
 };
 #define RECORD_EVENT_WORDS 15
 static_assert(sizeof(struct record_event) == RECORD_EVENT_WORDS * 8, "layout");
 static_assert(offsetof(struct record_event, local) == 48, "layout");
+static_assert(offsetof(struct record_event, rule) == 80, "layout");
 
 /* A cell of the ring. `seq` holds the row of its writer in the upper 16 bits and below them
  * 2i+1 while event i is being written, 2i+2 when it is whole: see write.c. */

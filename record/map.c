@@ -18,29 +18,39 @@ struct record_process *record_row(const struct record_map *map, uint32_t process
   return (void *)(map->processes + (size_t)process * RECORD_PROCESS_STRIDE);
 }
 
+/* At least 2, as a header must have it. */
 static uint32_t power_of_two(uint32_t n)
 {
-  uint32_t p = 1;
+  uint32_t p = 2;
   while (p < n)
     p <<= 1;
   return p;
 }
 
 struct plan {
-  struct record_section processes, destinations, events;
+  struct record_section processes, destinations, rules, events, state;
   uint64_t size;
 };
+
+static uint64_t end_of(const struct record_section *s)
+{
+  return s->offset + (uint64_t)s->stride * s->count;
+}
 
 static struct plan plan(struct record_shape shape)
 {
   struct plan p = {
       .processes = {RECORD_HEADER_SIZE, RECORD_PROCESS_STRIDE, shape.processes},
       .destinations = {0, RECORD_DESTINATION_STRIDE, power_of_two(shape.destinations)},
+      .rules = {0, RECORD_RULE_STRIDE, power_of_two(shape.rules)},
       .events = {0, RECORD_CELL_STRIDE, power_of_two(shape.events)},
+      .state = {0, 1, shape.state},
   };
-  p.destinations.offset = p.processes.offset + (uint64_t)p.processes.stride * p.processes.count;
-  p.events.offset = p.destinations.offset + (uint64_t)p.destinations.stride * p.destinations.count;
-  p.size = p.events.offset + (uint64_t)p.events.stride * p.events.count;
+  p.destinations.offset = end_of(&p.processes);
+  p.rules.offset = end_of(&p.destinations);
+  p.events.offset = end_of(&p.rules);
+  p.state.offset = end_of(&p.events);
+  p.size = end_of(&p.state);
   return p;
 }
 
@@ -54,10 +64,14 @@ static void place(struct record_map *map, void *base, const struct plan *p)
   map->header = base;
   map->processes = (unsigned char *)base + p->processes.offset;
   map->destinations = (unsigned char *)base + p->destinations.offset;
+  map->rules = (unsigned char *)base + p->rules.offset;
   map->cells = (void *)((unsigned char *)base + p->events.offset);
   map->process_count = p->processes.count;
   map->destination_count = p->destinations.count;
+  map->rule_count = p->rules.count;
   map->event_count = p->events.count;
+  map->state = p->state.count ? (unsigned char *)base + p->state.offset : NULL;
+  map->state_size = p->state.count;
   map->size = p->size;
 }
 
@@ -79,7 +93,9 @@ static void write_header(struct record_header *h, const struct plan *p, bool sho
   h->file_size = p->size;
   h->processes = p->processes;
   h->destinations = p->destinations;
+  h->rules = p->rules;
   h->events = p->events;
+  h->state = p->state;
   h->created = clock_ns(CLOCK_REALTIME);
   h->flags = shows ? 0 : RECORD_HIDDEN_USE;
   read_boot_id(h->boot_id);
@@ -137,12 +153,18 @@ bool record_is_mapped(int directory, const char *name)
   return refused;
 }
 
+static bool is_possible(struct record_shape s)
+{
+  return s.processes >= 2 && s.processes <= RECORD_MAX_PROCESSES &&
+         s.destinations <= RECORD_MAX_DESTINATIONS && s.rules <= RECORD_MAX_RULES &&
+         s.events >= RECORD_MIN_EVENTS && s.events <= RECORD_MAX_EVENTS &&
+         s.state <= RECORD_MAX_STATE;
+}
+
 int record_create(int directory, const char *name, struct record_shape shape,
                   struct record_map *map)
 {
-  if (shape.processes < 2 || shape.processes > RECORD_MAX_PROCESSES ||
-      shape.destinations > RECORD_MAX_DESTINATIONS || shape.events < RECORD_MIN_EVENTS ||
-      shape.events > RECORD_MAX_EVENTS)
+  if (!is_possible(shape))
     return EINVAL;
   struct plan p = plan(shape);
   int fd = sys_open(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -166,7 +188,9 @@ static bool read_plan(const struct record_header *h, struct plan *p)
   memcpy(&copy, (const void *)h, sizeof copy);
   p->processes = copy.processes;
   p->destinations = copy.destinations;
+  p->rules = copy.rules;
   p->events = copy.events;
+  p->state = copy.state;
   return !record_header_problem(&copy, p->size);
 }
 

@@ -20,29 +20,32 @@ struct record_cell;
  * process of another user may share the mapping. */
 struct record_map {
   struct record_header *header;
-  unsigned char *processes, *destinations;
+  unsigned char *processes, *destinations, *rules;
   struct record_cell *cells;
-  uint32_t process_count, destination_count, event_count;
+  uint32_t process_count, destination_count, rule_count, event_count;
+  unsigned char *state; /* zeros at first, 64-byte aligned; NULL without any */
+  size_t state_size;
   size_t size;
 };
 
 struct record_process *record_row(const struct record_map *map, uint32_t process);
 
-/* How many rows of each: destinations and events are rounded up to powers of two. */
+/* How many rows of each: destinations, events and rules are rounded up to powers of two. */
 struct record_shape {
-  uint32_t processes, destinations, events;
+  uint32_t processes, destinations, events, rules;
+  uint32_t state; /* bytes of the policy's state, which record/ does not look into; may be 0 */
 };
 
-/* A recording that a shim makes for itself: 500 KiB. */
+/* A recording that a shim makes for itself: 512 KiB. */
 #define RECORD_SHAPE_PRIVATE                                                                       \
   {                                                                                                \
-    24, 256, 1024                                                                                  \
+    24, 256, 1024, 64, 0                                                                           \
   }
-/* One that `berth run` makes for a process tree: 14.6 MiB, which a quarter of a container's
+/* One that `berth run` makes for a process tree: 14.8 MiB, which a quarter of a container's
  * usual /dev/shm (64 MiB) still holds. */
 #define RECORD_SHAPE_TREE                                                                          \
   {                                                                                                \
-    512, 2048, 65536                                                                               \
+    512, 2048, 65536, 1024, 0                                                                      \
   }
 
 /* Bytes of the file that record_create() would make. */

@@ -138,6 +138,88 @@ static void count_destination(const struct record_map *map, uint32_t process,
     sketch_port(row, e->local_port);
 }
 
+/* --- rules ------------------------------------------------------------------------------- */
+
+struct rule_key {
+  uint64_t name[RECORD_RULE_NAME / 8];
+  uint32_t process;
+};
+
+static struct rule_key rule_key_of(uint32_t process, const char *name)
+{
+  struct rule_key key = {.process = process};
+  char padded[RECORD_RULE_NAME] = "";
+  for (int i = 0; i < RECORD_RULE_NAME - 1 && name[i]; i++)
+    padded[i] = name[i];
+  memcpy(key.name, padded, sizeof key.name);
+  return key;
+}
+
+static uint64_t rule_tag_of(const struct rule_key *key)
+{
+  uint64_t h = hash_mix(key->process + UINT64_C(1));
+  for (int i = 0; i < RECORD_RULE_NAME / 8; i++)
+    h = hash_mix(h ^ key->name[i]);
+  return h ? h : 1;
+}
+
+/* It is there already but for the first time, and a load leaves the tag's line, in which no counter
+ * lies, to all processors. */
+static void store_rule_key(struct record_rule *row, const struct rule_key *key)
+{
+  if (atomic_load_explicit(&row->process, memory_order_relaxed) != key->process)
+    atomic_store_explicit(&row->process, key->process, memory_order_relaxed);
+  for (int i = 0; i < RECORD_RULE_NAME / 8; i++)
+    if (atomic_load_explicit(&row->name[i], memory_order_relaxed) != key->name[i])
+      atomic_store_explicit(&row->name[i], key->name[i], memory_order_relaxed);
+}
+
+static struct record_rule *find_rule(const struct record_map *map, uint32_t process,
+                                     const char *name)
+{
+  const struct record_table table = {map->rules, RECORD_RULE_STRIDE, map->rule_count,
+                                     &map->header->rules_used};
+  const struct rule_key key = rule_key_of(process, name);
+  struct record_rule *row = record_table_row(&table, rule_tag_of(&key));
+  if (row)
+    store_rule_key(row, &key);
+  return row;
+}
+
+static void add_if(record_u64 *counter, bool raise)
+{
+  if (raise)
+    add(counter, 1);
+}
+
+/* Returns the row's number plus 1, or 0 where the table is full. */
+static uint32_t count_rule(const struct record_map *map, uint32_t process,
+                           const struct record_steering *s)
+{
+  struct record_rule *row = find_rule(map, process, s->rule);
+  if (!row) {
+    add(&record_row(map, process)->rules_merged, 1);
+    return 0;
+  }
+  add(&row->matched, 1);
+  add_if(&row->claimed, s->claimed);
+  add_if(&row->exhausted, s->exhausted);
+  add_if(&row->kernel, s->kernel);
+  add_if(&row->outside, s->outside);
+  add_if(&row->stuck, s->stuck);
+  if (s->tries)
+    add(&row->tries, s->tries);
+  return (uint32_t)(((unsigned char *)row - map->rules) / RECORD_RULE_STRIDE) + 1;
+}
+
+void record_steer(struct record_event *e, const struct record_steering *s)
+{
+  e->rule = 0;
+  e->tries = s ? s->tries : 0;
+  e->via = s ? s->via : RECORD_VIA_NONE;
+  e->unsteered = s ? s->unsteered : RECORD_STEERED;
+}
+
 /* --- the counters ------------------------------------------------------------------------ */
 
 static record_u64 *call_counter(struct record_process *row, unsigned call)
@@ -177,10 +259,14 @@ static bool has_destination(const struct record_event *e)
   return e->call != RECORD_BIND && e->call != RECORD_LISTEN;
 }
 
-void record_write(const struct record_map *map, uint32_t process, const struct record_event *e)
+void record_write(const struct record_map *map, uint32_t process, struct record_event *e,
+                  const struct record_steering *s)
 {
   struct record_process *row = record_row(map, process);
+  record_steer(e, s);
   count(row, e);
+  if (s)
+    e->rule = count_rule(map, process, s);
   if (has_destination(e)) {
     if (e->local_port)
       count_port(row, e->local_port);

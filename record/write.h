@@ -47,7 +47,22 @@ bool record_is_shared_row(const struct record_map *map, uint32_t process);
  * RECORD_REPLACED. */
 void record_mark(const struct record_map *map, uint32_t process, enum record_state state);
 
-/* Counts the event in the process's row and its destination's, and puts it into the ring. */
-void record_write(const struct record_map *map, uint32_t process, const struct record_event *e);
+/* What a rule did with a call. */
+struct record_steering {
+  const char *rule;  /* its name, at most 63 bytes */
+  uint32_t tries;    /* candidates offered to the kernel */
+  uint8_t via;       /* enum record_via: how the last one was offered */
+  uint8_t unsteered; /* enum record_unsteered */
+  bool claimed, exhausted, kernel, outside, stuck; /* counters to raise by one; matched always is */
+};
+
+/* Fills in e->tries, via and unsteered, and 0 for the rule: all that an event which goes into no
+ * recording has of it. `s` may be NULL: no rule took it. */
+void record_steer(struct record_event *e, const struct record_steering *s);
+
+/* Counts the event in the process's row, its destination's and its rule's, and puts it into the
+ * ring. `s` may be NULL: no rule took it. Fills in e->rule, tries, via and unsteered. */
+void record_write(const struct record_map *map, uint32_t process, struct record_event *e,
+                  const struct record_steering *s);
 
 #endif

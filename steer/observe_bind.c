@@ -48,7 +48,7 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
                         (local.port ? DESCRIPTOR_SETTLED : 0));
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e);
+  recorder_write(&e, NULL);
 }
 
 void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result)
@@ -73,7 +73,7 @@ static void listen_ended(struct observation *o, int error)
     d.flags = DESCRIPTOR_SETTLED;
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e);
+  recorder_write(&e, NULL);
 }
 
 void observe_listen(struct observation *o, int result)

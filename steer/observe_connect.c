@@ -76,7 +76,7 @@ void observation_write_connect(struct observation *o, enum record_call call,
   if (program_chose(o->before, e.local_port))
     e.chosen_by = RECORD_PROGRAM;
   remember_connect(o, &e, error);
-  recorder_write(&e);
+  recorder_write(&e, NULL);
 }
 
 /* Errors that a connection in progress does not end with: they are of an attempt of its own. */

@@ -41,7 +41,7 @@ static void write_datagram(struct observation *o, enum record_call call,
     struct descriptor d = {.port = local.port, .kind = o->before.kind, .flags = DESCRIPTOR_SETTLED};
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e);
+  recorder_write(&e, NULL);
 }
 
 static void send_ended(struct observation *o, enum record_call call, int flags,

@@ -69,7 +69,7 @@ bool recorder_wanted(void)
   return !place_is_hopeless() || log_is_on();
 }
 
-void recorder_write(struct record_event *e)
+void recorder_write(struct record_event *e, const struct record_steering *s)
 {
   self_begin(false);
   const struct record_map *map = place_recording();
@@ -77,7 +77,9 @@ void recorder_write(struct record_event *e)
   e->pid = map ? pid_of(c) : self_pid();
   e->tid = self_tid(e->pid);
   if (map)
-    record_write(map, row_of(c), e);
+    record_write(map, row_of(c), e, s);
+  else
+    record_steer(e, s);
   if (log_is_on() && !(recorder_config.log_only_failed && e->result != RECORD_FAILED))
     log_event(e, recorder_config.name);
 }

@@ -37,9 +37,11 @@ void recorder_start(void);
 /* Whether events have anywhere to go: if not, a hook does nothing but the real call. */
 bool recorder_wanted(void);
 
-/* Records an event: pid and tid are filled in here. The first one of a process takes its row,
- * and makes the recording where none was prepared. errno may change. */
-void recorder_write(struct record_event *e);
+/* Records an event: pid and tid are filled in here, and what a rule did, if `s` is not NULL. The
+ * first one of a process takes its row, and makes the recording where none was prepared. errno may
+ * change. */
+struct record_steering;
+void recorder_write(struct record_event *e, const struct record_steering *s);
 
 /* This process is about to end or to become another image; RECORD_RUNNING takes that back.
  * Nothing happens in a vfork child, whose row is its parent's. errno may change. */

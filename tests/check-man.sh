@@ -71,13 +71,13 @@ is "libberth.so(8) has the variables of the library" \
 # On one line or on several, as clang-format likes.
 shape() {
 	tr -d '\\\n' <"$srcdir/record/map.h" | grep -oE "RECORD_SHAPE_$1 *\{[^}]*\}" | tr -c '0-9\n' ' ' |
-		awk '{print $1 " rows, " $2 " destinations, " $3 " events"}'
+		awk '{print $1 " rows, " $2 " destinations, " $3 " events, " $4 " rules"}'
 }
 for which in PRIVATE TREE; do
 	ok "libberth.so(8) has the size of a recording ($which)" \
 		"$(grep -qF "Ta $(shape $which) Ta" "$man/libberth.so.8"; echo $?)"
 done
-strides=$(grep -E '^#define RECORD_(HEADER_SIZE|(PROCESS|DESTINATION|CELL)_STRIDE) ' \
+strides=$(grep -E '^#define RECORD_(HEADER_SIZE|(PROCESS|DESTINATION|CELL|RULE)_STRIDE) ' \
 	"$srcdir/record/layout.h" | awk '{print $3}')
 is "libberth.so(8) has the formula of the size" \
 	"$(grep '^\.Dl 4096 +' "$man/libberth.so.8" | grep -oE '[0-9]+' | sort -n | xargs)" \

@@ -29,7 +29,7 @@ struct fixture {
 static int setup(void **state)
 {
   struct fixture *f = calloc(1, sizeof *f);
-  struct record_shape shape = {4, 16, 16};
+  struct record_shape shape = {4, 16, 16, 8, 100};
   snprintf(f->path, sizeof f->path, "unit-record-%d.berth", (int)getpid());
   unlink(f->path);
   assert_int_equal(record_create(AT_FDCWD, f->path, shape, &f->map), 0);
@@ -74,7 +74,7 @@ static void write_events(struct fixture *f, uint32_t process, unsigned from, uns
   for (unsigned i = from; i < to; i++) {
     struct record_event e = to_port((uint16_t)(i % 4), (uint16_t)(1000 + i));
     e.tid = i;
-    record_write(&f->map, process, &e);
+    record_write(&f->map, process, &e, NULL);
   }
 }
 
@@ -83,7 +83,7 @@ static void an_event_comes_back_as_it_was(void **state)
   struct fixture *f = *state;
   struct record_read_event got;
   struct record_event e = to_port(80, 40000);
-  record_write(&f->map, claim(f, "a"), &e);
+  record_write(&f->map, claim(f, "a"), &e, NULL);
   assert_int_equal(record_read_events(&f->reader, 0, 8, &got), 1);
   assert_int_equal(got.fate, RECORD_WHOLE);
   assert_int_equal(got.process, 0);
@@ -199,7 +199,8 @@ static void a_row_that_counted_is_taken(void **state)
   uint32_t process = record_reserve(&f->map);
   record_describe(&f->map, process, &who);
   assert_false(record_read_process(&f->reader, process, &row));
-  record_write(&f->map, process, &e); /* by a thread that was faster than the one that marks it */
+  record_write(&f->map, process, &e,
+               NULL); /* by a thread that was faster than the one that marks it */
   assert_true(record_read_process(&f->reader, process, &row));
   assert_int_equal(row.state, RECORD_RUNNING);
 }
@@ -224,15 +225,15 @@ static void counters_add_up(void **state)
   struct record_process row;
   uint32_t process = claim(f, "a");
   struct record_event e = to_port(80, 40000);
-  record_write(&f->map, process, &e);
+  record_write(&f->map, process, &e, NULL);
   e.result = RECORD_FAILED;
   e.error = EADDRNOTAVAIL;
   e.local_port = 0;
-  record_write(&f->map, process, &e);
+  record_write(&f->map, process, &e, NULL);
   e = to_port(0, 40001);
   e.call = RECORD_BIND;
   e.chosen_by = RECORD_PROGRAM;
-  record_write(&f->map, process, &e);
+  record_write(&f->map, process, &e, NULL);
   assert_true(record_read_process(&f->reader, process, &row));
   assert_int_equal(row.calls_connect, 2);
   assert_int_equal(row.calls_bind, 1);
@@ -259,12 +260,117 @@ static void destinations_are_told_apart_until_the_table_is_full(void **state)
   free(d);
   for (uint16_t port = 100; port < 120; port++) {
     struct record_event e = to_port(port, 1);
-    record_write(&f->map, a, &e);
+    record_write(&f->map, a, &e, NULL);
   }
   assert_int_equal(record_read_destinations(&f->reader, &d), 14); /* 7/8 of 16 */
   free(d);
   assert_true(record_read_process(&f->reader, a, &row));
   assert_int_equal(row.destinations_merged, 14);
+}
+
+static const struct record_rule *rule_row(struct fixture *f, uint32_t rule)
+{
+  assert_in_range(rule, 1, f->map.rule_count);
+  return (const void *)(f->map.rules + (size_t)(rule - 1) * RECORD_RULE_STRIDE);
+}
+
+static const char *name_of(const struct record_rule *row)
+{
+  static char name[RECORD_RULE_NAME];
+  memcpy(name, (const void *)&row->name, sizeof name);
+  return name;
+}
+
+static void an_event_says_what_a_rule_did(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t process = claim(f, "a");
+  struct record_event e = to_port(80, 40000);
+  struct record_steering s = {.rule = "shard",
+                              .tries = 3,
+                              .via = RECORD_VIA_BIND,
+                              .unsteered = RECORD_EXHAUSTED,
+                              .exhausted = true,
+                              .kernel = true};
+  record_write(&f->map, process, &e, &s);
+  assert_int_equal(e.tries, 3);
+  assert_int_equal(e.via, RECORD_VIA_BIND);
+  assert_int_equal(e.unsteered, RECORD_EXHAUSTED);
+  const struct record_rule *row = rule_row(f, e.rule);
+  assert_string_equal(name_of(row), "shard");
+  assert_int_equal(row->process, process);
+  assert_int_equal(row->matched + row->exhausted + row->kernel, 3);
+  assert_int_equal(row->claimed + row->outside + row->stuck, 0);
+  assert_int_equal(row->tries, 3);
+  record_write(&f->map, process, &e, NULL);
+  assert_int_equal(e.rule + e.tries + e.via + e.unsteered, 0);
+  assert_int_equal(row->matched, 1);
+}
+
+/* Another process's row is another; so is a name of 63 bytes that differs in the last. */
+static void rules_are_told_apart_until_the_table_is_full(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t a = claim(f, "a"), b = claim(f, "b"), seen = 0;
+  char name[RECORD_RULE_NAME] = "";
+  struct record_steering s = {.rule = name, .claimed = true};
+  memset(name, 'n', sizeof name - 1);
+  for (unsigned i = 0; i < 9; i++) {
+    struct record_event e = to_port(80, 40000);
+    name[sizeof name - 2] = (char)('0' + i / 2);
+    record_write(&f->map, i % 2 ? a : b, &e, &s);
+    if (i < 7) { /* 7/8 of 8 */
+      assert_string_equal(name_of(rule_row(f, e.rule)), name);
+      seen |= 1u << e.rule;
+    } else {
+      assert_int_equal(e.rule, 0);
+    }
+  }
+  assert_int_equal(__builtin_popcount(seen), 7);
+  assert_int_equal(record_row(&f->map, a)->rules_merged, 1);
+  assert_int_equal(record_row(&f->map, b)->rules_merged, 1);
+}
+
+/* Who is killed between the tag and the key leaves a row that the next one completes. */
+static void a_half_written_rule_is_completed(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t process = claim(f, "a");
+  struct record_steering s = {.rule = "some rule"};
+  struct record_event e = to_port(80, 40000);
+  record_write(&f->map, process, &e, &s);
+  struct record_rule *row = (void *)(uintptr_t)rule_row(f, e.rule);
+  uint32_t number = e.rule;
+  row->name[0] = row->name[1] = 0;
+  row->process = 0;
+  record_write(&f->map, process, &e, &s);
+  assert_int_equal(e.rule, number);
+  assert_int_equal(row->process, process);
+  assert_string_equal(name_of(row), "some rule");
+  assert_int_equal(row->matched, 2);
+}
+
+static void the_state_is_zeros_and_shared(void **state)
+{
+  struct fixture *f = *state;
+  struct record_map other;
+  assert_int_equal(f->map.state_size, 100);
+  for (size_t i = 0; i < 100; i++)
+    assert_int_equal(f->map.state[i], 0);
+  f->map.state[99] = 7;
+  assert_int_equal(record_attach(f->path, &other), 0);
+  assert_int_equal(other.state_size, 100);
+  assert_int_equal(other.state[99], 7);
+  record_unmap(&other);
+}
+
+static void sizes(void **state)
+{
+  (void)state;
+  const struct record_shape private = RECORD_SHAPE_PRIVATE;
+  assert_true(record_size(private) <= 512 << 10);
+  assert_int_equal(record_size((struct record_shape){2, 0, 16, 0, 0}),
+                   record_size((struct record_shape){2, 2, 16, 2, 0}));
 }
 
 static void a_sketch_is_within_a_third_at_any_size(void **state)
@@ -277,7 +383,7 @@ static void a_sketch_is_within_a_third_at_any_size(void **state)
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     for (; written < sizes[i]; written++) {
       struct record_event e = to_port(80, (uint16_t)(1024 + written));
-      record_write(&f->map, process, &e);
+      record_write(&f->map, process, &e, NULL);
     }
     assert_int_equal(record_read_destinations(&f->reader, &d), 1);
     assert_in_range(d[0].distinct_ports, sizes[i] - sizes[i] / 3, sizes[i] + sizes[i] / 3);
@@ -314,7 +420,7 @@ static void quantiles(void **state)
 static void a_file_is_made_once_and_only_for_its_owner(void **state)
 {
   struct fixture *f = *state;
-  struct record_shape shape = {4, 16, 16};
+  struct record_shape shape = {4, 16, 16, 8, 100};
   struct record_map other;
   struct stat s;
   assert_int_equal(record_create(AT_FDCWD, f->path, shape, &other), EEXIST);
@@ -342,7 +448,7 @@ static void attaching_shares_it(void **state)
   assert_int_equal(other.event_count, 16);
   uint32_t process = claim(f, "a");
   struct record_event e = to_port(80, 40000);
-  record_write(&other, process, &e);
+  record_write(&other, process, &e, NULL);
   assert_int_equal(record_row(&f->map, process)->calls_connect, 1);
   record_unmap(&other);
 }
@@ -372,6 +478,16 @@ static void a_damaged_header_is_told(void **state)
   h.events.count = 1u << 31;
   assert_non_null(record_header_problem(&h, size));
   h.events.count = 16;
+  h.rules.count = 9;
+  assert_non_null(record_header_problem(&h, size));
+  h.rules.count = 8;
+  h.state.count = 0;
+  assert_null(record_header_problem(&h, size));
+  h.state.count = 101;
+  assert_non_null(strstr(record_header_problem(&h, size), "truncated"));
+  h.state.count = RECORD_MAX_STATE + 1;
+  assert_non_null(record_header_problem(&h, size));
+  h.state.count = 100;
   h.destinations.offset = UINT64_MAX - 63;
   assert_non_null(record_header_problem(&h, size));
   h.incompatible = 1;
@@ -397,6 +513,11 @@ int main(void)
       WITH_FILE(a_row_says_who_it_is),
       WITH_FILE(counters_add_up),
       WITH_FILE(destinations_are_told_apart_until_the_table_is_full),
+      WITH_FILE(an_event_says_what_a_rule_did),
+      WITH_FILE(rules_are_told_apart_until_the_table_is_full),
+      WITH_FILE(a_half_written_rule_is_completed),
+      WITH_FILE(the_state_is_zeros_and_shared),
+      cmocka_unit_test(sizes),
       WITH_FILE(a_sketch_is_within_a_third_at_any_size),
       cmocka_unit_test(buckets_are_in_order_and_an_eighth_wide),
       cmocka_unit_test(quantiles),
