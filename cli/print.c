@@ -32,7 +32,7 @@ static void print_text(FILE *out, const struct record_event *e, const char *name
 {
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
-  text_event(&t, e, name, style);
+  text_event(&t, e, name, NULL, style);
   fwrite(line, 1, (size_t)(t.at - t.start), out);
 }
 

@@ -197,6 +197,19 @@ const char *chooser_word(unsigned chooser)
   return word(words, RECORD_CHOOSERS, chooser);
 }
 
+const char *via_word(unsigned via)
+{
+  static const char *const words[RECORD_VIAS] = {"none", "range", "bind"};
+  return word(words, RECORD_VIAS, via);
+}
+
+const char *unsteered_word(unsigned unsteered)
+{
+  static const char *const words[RECORD_UNSTEEREDS] = {"steered", "exhausted", "reuse",
+                                                       "own_range"};
+  return word(words, RECORD_UNSTEEREDS, unsteered);
+}
+
 const char *transport_name(unsigned protocol)
 {
   switch (protocol) {
@@ -293,7 +306,28 @@ static void text_transport(struct text *t, unsigned protocol)
     text_u64(t, protocol);
 }
 
-void text_event(struct text *t, const struct record_event *e, const char *name,
+/* "policy=shard-3 via=range tries=2", or "rule=..." where the policy did not choose. */
+static void text_rule(struct text *t, const struct record_event *e, const char *key,
+                      const char *rule)
+{
+  text_string(t, key);
+  text_char(t, '=');
+  text_name(t, rule && rule[0] ? rule : "?", RECORD_RULE_NAME - 1);
+  if (!e->tries)
+    return;
+  text_string(t, " via=");
+  text_string(t, via_word(e->via));
+  text_string(t, " tries=");
+  text_u64(t, e->tries);
+}
+
+/* Also where the recording had no room for the rule. */
+static bool rule_took(const struct record_event *e, const char *rule)
+{
+  return e->rule || e->tries || e->unsteered || (rule && rule[0]);
+}
+
+void text_event(struct text *t, const struct record_event *e, const char *name, const char *rule,
                 const struct text_style *style)
 {
   text_time(t, e->time, style);
@@ -310,8 +344,18 @@ void text_event(struct text *t, const struct record_event *e, const char *name,
   text_char(t, ' ');
   text_outcome(t, e);
   text_char(t, ' ');
-  text_string(t, chooser_word(e->chosen_by));
+  if (e->chosen_by == RECORD_POLICY)
+    text_rule(t, e, "policy", rule);
+  else
+    text_string(t, chooser_word(e->chosen_by));
   text_char(t, ' ');
   text_u64(t, e->duration / 1000);
-  text_string(t, "us\n");
+  text_string(t, "us");
+  if (e->chosen_by != RECORD_POLICY && rule_took(e, rule))
+    text_rule(t, e, " rule", rule);
+  if (e->unsteered) {
+    text_string(t, " unsteered=");
+    text_string(t, unsteered_word(e->unsteered));
+  }
+  text_char(t, '\n');
 }

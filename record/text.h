@@ -55,11 +55,12 @@ struct text_style {
   void (*scope_name)(uint32_t scope, char name[TEXT_SCOPE_SIZE]);
 };
 
-/* One line with its newline: SPACE-separated fields in the order of berth-log(1). `name` is
- * that of the executable. */
-void text_event(struct text *t, const struct record_event *e, const char *name,
+/* One line with its newline: SPACE-separated fields in the order of berth-log(1). `name` is that of
+ * the executable; `rule` that of the rule which took the call, NULL or "" where it has none that is
+ * known. */
+void text_event(struct text *t, const struct record_event *e, const char *name, const char *rule,
                 const struct text_style *style);
-#define TEXT_EVENT_MAX 640 /* no event's line is longer */
+#define TEXT_EVENT_MAX 704 /* no event's line is longer */
 
 bool address_is_ipv4(const uint8_t address[16]); /* v4-mapped */
 
@@ -71,5 +72,7 @@ const char *transport_name(unsigned protocol);
 const char *call_word(unsigned call);
 const char *result_word(unsigned result);
 const char *chooser_word(unsigned chooser);
+const char *via_word(unsigned via);
+const char *unsteered_word(unsigned unsteered); /* "steered" for RECORD_STEERED */
 
 #endif

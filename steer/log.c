@@ -139,12 +139,12 @@ bool log_is_on(void)
   return sink.fd >= 0;
 }
 
-void log_event(const struct record_event *e, const char *name)
+void log_event(const struct record_event *e, const char *name, const char *rule)
 {
   static const struct text_style style = {.zulu = true};
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
-  text_event(&t, e, name, &style);
+  text_event(&t, e, name, rule, &style);
   if (is_still(&sink))
     write_line(&sink, line, (size_t)(t.at - t.start));
 }

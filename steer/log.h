@@ -17,8 +17,8 @@ struct record_event;
 void log_start(const char *where);
 bool log_is_on(void);
 
-/* Dropped where it does not fit at once. */
-void log_event(const struct record_event *e, const char *name);
+/* Dropped where it does not fit at once. `rule`: see text_event(). */
+void log_event(const struct record_event *e, const char *name, const char *rule);
 
 /* A line on descriptor 2. */
 void log_stderr(const char *line, size_t size);

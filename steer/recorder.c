@@ -81,7 +81,7 @@ void recorder_write(struct record_event *e, const struct record_steering *s)
   else
     record_steer(e, s);
   if (log_is_on() && !(recorder_config.log_only_failed && e->result != RECORD_FAILED))
-    log_event(e, recorder_config.name);
+    log_event(e, recorder_config.name, s ? s->rule : NULL);
 }
 
 void recorder_mark(enum record_state state)

@@ -91,13 +91,18 @@ static void numbers(void **state)
   assert_string_equal(text_end(&t), "18446744073709551615 007 0 deadbeef01");
 }
 
-static void expect_line(const struct record_event *e, bool zulu, const char *want)
+static void expect_rule(const struct record_event *e, const char *rule, bool zulu, const char *want)
 {
   char out[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(out);
   struct text_style style = {.zulu = zulu};
-  text_event(&t, e, "curl", &style);
+  text_event(&t, e, "curl", rule, &style);
   assert_string_equal(text_end(&t), want);
+}
+
+static void expect_line(const struct record_event *e, bool zulu, const char *want)
+{
+  expect_rule(e, NULL, zulu, want);
 }
 
 static struct record_event connect_event(void)
@@ -144,24 +149,87 @@ static void lines(void **state)
               "23:59:59.999999 16578 curl listen 263 127.0.0.1:41004 E9999 program 12us\n");
 }
 
+/* What follows the address, which is that of connect_event(). */
+static void expect_end(const struct record_event *e, const char *rule, const char *end)
+{
+  char want[TEXT_EVENT_MAX];
+  struct text t = TEXT_INIT(want);
+  text_string(&t, "23:59:59.999999 16578 curl connect tcp 127.0.0.1:41004 > 127.0.0.1:8080 ok ");
+  text_string(&t, end);
+  text_char(&t, '\n');
+  expect_rule(e, rule, false, text_end(&t));
+}
+
+static void the_word_of_a_rule_that_chose(void **state)
+{
+  (void)state;
+  struct record_event e = connect_event();
+  e.chosen_by = RECORD_POLICY;
+  e.rule = 3;
+  e.tries = 2;
+  e.via = RECORD_VIA_RANGE;
+  expect_end(&e, "shard-3", "policy=shard-3 via=range tries=2 12us");
+  expect_end(&e, "leave  alone\n", "policy=leave??alone? via=range tries=2 12us");
+  expect_end(&e, "", "policy=? via=range tries=2 12us");
+  e.via = RECORD_VIA_BIND;
+  expect_end(&e, NULL, "policy=? via=bind tries=2 12us");
+  e.tries = 0;
+  expect_end(&e, "a", "policy=a 12us");
+}
+
+static void the_end_of_a_line_that_a_rule_took(void **state)
+{
+  (void)state;
+  struct record_event e = connect_event();
+  expect_end(&e, "", "kernel 12us");
+  e.rule = 1;
+  expect_end(&e, "shard-3", "kernel 12us rule=shard-3");
+  e.unsteered = RECORD_REUSE;
+  expect_end(&e, "shard-3", "kernel 12us rule=shard-3 unsteered=reuse");
+  e.unsteered = RECORD_OWN_RANGE;
+  expect_end(&e, "shard-3", "kernel 12us rule=shard-3 unsteered=own_range");
+  e.unsteered = RECORD_EXHAUSTED;
+  e.via = RECORD_VIA_BIND;
+  e.tries = 64;
+  e.chosen_by = RECORD_PROGRAM;
+  expect_end(&e, "a b", "program 12us rule=a?b via=bind tries=64 unsteered=exhausted");
+  e.rule = 0; /* the table is full */
+  expect_end(&e, "", "program 12us rule=? via=bind tries=64 unsteered=exhausted");
+  e.tries = e.unsteered = 0;
+  expect_end(&e, "", "program 12us");
+  expect_end(&e, "shard-3", "program 12us rule=shard-3"); /* BERTH_LOG knows it all the same */
+}
+
 /* Every field at its longest: the promise of TEXT_EVENT_MAX. */
+static void long_scope(uint32_t scope, char name[TEXT_SCOPE_SIZE])
+{
+  (void)scope;
+  memset(name, 's', TEXT_SCOPE_SIZE - 1);
+  name[TEXT_SCOPE_SIZE - 1] = '\0';
+}
+
 static void the_longest_line_fits(void **state)
 {
   (void)state;
-  char name[256], out[TEXT_EVENT_MAX];
+  char name[256], rule[128], out[TEXT_EVENT_MAX];
   memset(name, 'n', 255);
   name[255] = '\0';
+  memset(rule, 'r', 127); /* shown: as much as a rule may have */
+  rule[127] = '\0';
   struct record_event e;
   memset(&e, 0xfe, sizeof e);
   e.call = RECORD_CONNECT;
   e.result = RECORD_FAILED;
   e.error = ENOTRECOVERABLE;
   e.chosen_by = RECORD_PROGRAM;
+  e.via = RECORD_VIA_RANGE;
+  e.unsteered = RECORD_EXHAUSTED;
   struct text t = TEXT_INIT(out);
-  struct text_style style = {.zulu = true};
-  text_event(&t, &e, name, &style);
+  struct text_style style = {.zulu = true, .scope_name = long_scope};
+  text_event(&t, &e, name, rule, &style);
   assert_false(t.full);
   assert_int_equal(t.at[-1], '\n');
+  assert_true(t.end - t.at >= 16); /* room for a longer word */
 }
 
 static void errno_names(void **state)
@@ -184,6 +252,8 @@ int main(void)
       cmocka_unit_test(what_does_not_fit_is_left_out),
       cmocka_unit_test(numbers),
       cmocka_unit_test(lines),
+      cmocka_unit_test(the_word_of_a_rule_that_chose),
+      cmocka_unit_test(the_end_of_a_line_that_a_rule_took),
       cmocka_unit_test(the_longest_line_fits),
       cmocka_unit_test(errno_names),
   };
