@@ -13,7 +13,7 @@
 #include "record/duration.h"
 #include "record/header.h"
 
-static bool read_at(struct record_reader *reader, void *to, size_t size, uint64_t offset)
+bool record_read_at(struct record_reader *reader, void *to, size_t size, uint64_t offset)
 {
   if (pread(reader->fd, to, size, (off_t)offset) == (ssize_t)size)
     return true;
@@ -29,7 +29,7 @@ static const char *open_checked(struct record_reader *reader)
     return strerror(errno);
   if (!S_ISREG(s.st_mode))
     return "not a recording of berth: not a regular file";
-  if (s.st_size < RECORD_HEADER_SIZE || !read_at(reader, &h, sizeof h, 0))
+  if (s.st_size < RECORD_HEADER_SIZE || !record_read_at(reader, &h, sizeof h, 0))
     return "not a recording of berth: too short";
   const char *problem = record_header_problem(&h, (uint64_t)s.st_size);
   if (problem)
@@ -78,7 +78,7 @@ bool record_is_whole(struct record_reader *reader)
 bool record_read_process(struct record_reader *reader, uint32_t process, struct record_process *row)
 {
   uint64_t offset = reader->processes.offset + (uint64_t)process * RECORD_PROCESS_STRIDE;
-  if (process >= reader->processes.count || !read_at(reader, row, sizeof *row, offset))
+  if (process >= reader->processes.count || !record_read_at(reader, row, sizeof *row, offset))
     return false;
   row->name[sizeof row->name - 1] = '\0';
   row->version[sizeof row->version - 1] = '\0';
@@ -92,7 +92,8 @@ uint32_t record_processes_used(struct record_reader *reader)
 {
   uint32_t claimed = 0;
   uint32_t last = reader->processes.count - 1;
-  if (!read_at(reader, &claimed, sizeof claimed, offsetof(struct record_header, processes_claimed)))
+  if (!record_read_at(reader, &claimed, sizeof claimed,
+                      offsetof(struct record_header, processes_claimed)))
     return 0;
   return claimed < last ? claimed : last;
 }
@@ -100,7 +101,7 @@ uint32_t record_processes_used(struct record_reader *reader)
 uint64_t record_head(struct record_reader *reader)
 {
   uint64_t head = 0;
-  if (!read_at(reader, &head, sizeof head, offsetof(struct record_header, head)))
+  if (!record_read_at(reader, &head, sizeof head, offsetof(struct record_header, head)))
     return 0;
   return head;
 }
@@ -138,8 +139,8 @@ static void judge(const struct record_cell *copies, size_t at, size_t count, uin
 static bool copy_cells(struct record_reader *reader, uint64_t first, size_t count)
 {
   for (size_t copy = 0; copy < 3; copy++)
-    if (!read_at(reader, reader->scratch + copy * count, count * RECORD_CELL_STRIDE,
-                 reader->events.offset + first * RECORD_CELL_STRIDE))
+    if (!record_read_at(reader, reader->scratch + copy * count, count * RECORD_CELL_STRIDE,
+                        reader->events.offset + first * RECORD_CELL_STRIDE))
       return false;
   return true;
 }
@@ -215,8 +216,8 @@ static size_t odd_cells(struct record_reader *reader, uint64_t *seqs, const uint
     uint32_t n = reader->events.count - from;
     if (n > RECORD_READ_MAX)
       n = RECORD_READ_MAX;
-    if (!read_at(reader, reader->scratch, (size_t)n * RECORD_CELL_STRIDE,
-                 reader->events.offset + (uint64_t)from * RECORD_CELL_STRIDE))
+    if (!record_read_at(reader, reader->scratch, (size_t)n * RECORD_CELL_STRIDE,
+                        reader->events.offset + (uint64_t)from * RECORD_CELL_STRIDE))
       return found;
     for (uint32_t i = 0; i < n; i++) {
       uint64_t seq = atomic_load_explicit(&reader->scratch[i].seq, memory_order_relaxed);
@@ -242,74 +243,6 @@ void record_count_torn(struct record_reader *reader, uint64_t *torn, size_t rows
     odd_cells(reader, before + reader->events.count, before, torn, rows);
   }
   free(before);
-}
-
-uint64_t record_sketch_estimate(const record_u32 sketch[RECORD_SKETCH_WORDS])
-{
-  const double m = RECORD_SKETCH_BITMAPS;
-  double sum = 0, empty = 0;
-  for (int i = 0; i < RECORD_SKETCH_BITMAPS; i++) {
-    unsigned bitmap = sketch[i / 2] >> (i & 1 ? 16 : 0) & 0xffff;
-    int rank = bitmap ? 32 - __builtin_clz(bitmap) : 0;
-    sum += ldexp(1, -rank);
-    empty += rank == 0;
-  }
-  /* HyperLogLog (Flajolet, Fusy, Gandouet, Meunier 2007), with linear counting below 2.5 m. */
-  double estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
-  if (estimate <= 2.5 * m && empty > 0)
-    estimate = m * log(m / empty);
-  return estimate < 65535 ? (uint64_t)llround(estimate) : 65535;
-}
-
-static int by_row_then_connects(const void *a, const void *b)
-{
-  const struct record_read_destination *x = a, *y = b;
-  if (x->process != y->process)
-    return x->process < y->process ? -1 : 1;
-  return x->connects > y->connects ? -1 : x->connects < y->connects;
-}
-
-static void copy_destination(const struct record_destination *row,
-                             struct record_read_destination *d)
-{
-  uint64_t address[2] = {row->address[0], row->address[1]};
-  memcpy(d->address, address, sizeof d->address);
-  d->scope = row->scope;
-  d->port = (uint16_t)row->port;
-  d->transport = (uint16_t)row->transport;
-  d->connects = row->connects;
-  d->failed = row->failed;
-  d->distinct_ports = record_sketch_estimate(row->sketch);
-  if (d->distinct_ports > d->connects)
-    d->distinct_ports = d->connects;
-  d->process = row->process;
-}
-
-size_t record_read_destinations(struct record_reader *reader, struct record_read_destination **out)
-{
-  struct record_read_destination *all = NULL;
-  size_t n = 0, room = 0;
-  for (uint32_t i = 0; i < reader->destinations.count; i++) {
-    struct record_destination row;
-    if (!read_at(reader, &row, sizeof row,
-                 reader->destinations.offset + (uint64_t)i * RECORD_DESTINATION_STRIDE))
-      break;
-    if (row.tag == 0 || row.connects == 0)
-      continue;
-    if (n == room) {
-      size_t more = room ? 2 * room : 64;
-      struct record_read_destination *grown = realloc(all, more * sizeof *all);
-      if (!grown)
-        break;
-      all = grown;
-      room = more;
-    }
-    copy_destination(&row, &all[n++]);
-  }
-  if (n)
-    qsort(all, n, sizeof *all, by_row_then_connects);
-  *out = all;
-  return n;
 }
 
 uint64_t record_quantile(const struct record_process *row, double p)

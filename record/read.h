@@ -28,6 +28,9 @@ struct record_reader {
 const char *record_open(struct record_reader *reader, int directory, const char *name);
 void record_close(struct record_reader *reader);
 
+/* Copies bytes of the file. Returns false, and the recording is `broken`, where they are not there. */
+bool record_read_at(struct record_reader *reader, void *to, size_t size, uint64_t offset);
+
 /* A row, copied; names end in NUL. Returns false where the row is free or cannot be read. */
 bool record_read_process(struct record_reader *reader, uint32_t process,
                          struct record_process *row);
