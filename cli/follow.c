@@ -11,15 +11,17 @@ bool follow_begin(struct follower *f, struct record_reader *reader)
   memset(f, 0, sizeof *f);
   f->reader = *reader;
   f->processes = calloc(reader->processes.count, sizeof *f->processes);
+  f->rules = calloc(reader->rules.count, sizeof *f->rules);
   f->next = record_oldest(&f->reader, record_head(&f->reader));
   f->survivor_count = record_read_survivors(&f->reader, f->next, &f->survivors);
-  return f->processes != NULL;
+  return f->processes && f->rules;
 }
 
 void follow_end(struct follower *f)
 {
   record_close(&f->reader);
   free(f->processes);
+  free(f->rules);
   free(f->survivors);
 }
 
@@ -38,6 +40,22 @@ static const struct known_process *process_of(struct follower *f, uint32_t proce
   return p;
 }
 
+static const char *rule_of(struct follower *f, uint32_t rule)
+{
+  if (!rule || rule > f->reader.rules.count)
+    return "";
+  char *name = f->rules[rule - 1];
+  if (!name[0])
+    record_rule_name(&f->reader, rule - 1, name);
+  return name;
+}
+
+static bool is_sound(const struct record_event *e)
+{
+  return e->call < RECORD_CALLS && e->result < RECORD_RESULTS && e->chosen_by < RECORD_CHOOSERS &&
+         e->via < RECORD_VIAS && e->unsteered < RECORD_UNSTEEREDS;
+}
+
 /* Whether the walk must wait at an event that is not finished. */
 static bool waits(struct follower *f, bool last)
 {
@@ -53,11 +71,12 @@ static bool waits(struct follower *f, bool last)
 static void tell(struct follower *f, const struct record_read_event *r, follow_event *each,
                  void *context)
 {
-  const struct record_event *e = &r->event;
-  if (e->call < RECORD_CALLS && e->result < RECORD_RESULTS && e->chosen_by < RECORD_CHOOSERS)
-    each(e, process_of(f, r->process), context);
-  else
+  if (!is_sound(&r->event)) {
     f->torn++;
+    return;
+  }
+  const struct event_origin origin = {process_of(f, r->process), rule_of(f, r->event.rule)};
+  each(&r->event, &origin, context);
 }
 
 /* Returns false where the walk must wait. */

@@ -21,6 +21,7 @@ struct known_process {
 struct follower {
   struct record_reader reader;
   struct known_process *processes;     /* reader.processes.count of them */
+  char (*rules)[RECORD_RULE_NAME];     /* names, reader.rules.count of them; "": not read yet */
   struct record_read_event *survivors; /* to be told first; NULL once they were */
   size_t survivor_count;
   uint64_t next;       /* the event to read next */
@@ -33,8 +34,13 @@ struct follower {
 bool follow_begin(struct follower *f, struct record_reader *reader);
 void follow_end(struct follower *f);
 
-/* One event, and the row of the process that wrote it. */
-typedef void follow_event(const struct record_event *e, const struct known_process *process,
+/* Who an event is of; both are the follower's. */
+struct event_origin {
+  const struct known_process *process;
+  const char *rule; /* the name of the rule that took it; "" for none, or none that is known */
+};
+
+typedef void follow_event(const struct record_event *e, const struct event_origin *origin,
                           void *context);
 
 /* Calls `each` for the events that have come since. One that is being written is waited for:

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-void gather_event(const struct record_event *e, const struct known_process *process, void *context)
+void gather_event(const struct record_event *e, const struct event_origin *origin, void *context)
 {
   struct gathering *g = context;
   if (!event_matches(g->match, e))
@@ -14,7 +14,7 @@ void gather_event(const struct record_event *e, const struct known_process *proc
     if (!g->events)
       abort();
   }
-  g->events[g->count] = (struct gathered_event){*e, process, g->count};
+  g->events[g->count] = (struct gathered_event){*e, *origin, g->count};
   g->count++;
 }
 

@@ -12,8 +12,8 @@
 
 struct gathered_event {
   struct record_event event;
-  const struct known_process *process; /* its follower's: it must outlive the gathering */
-  size_t order;                        /* of arrival */
+  struct event_origin origin; /* its follower's: it must outlive the gathering */
+  size_t order;               /* of arrival */
 };
 
 struct gathering {
@@ -23,7 +23,7 @@ struct gathering {
 };
 
 /* A follow_event; `context` is the struct gathering. */
-void gather_event(const struct record_event *e, const struct known_process *process, void *context);
+void gather_event(const struct record_event *e, const struct event_origin *origin, void *context);
 
 /* Into time's order; of one time, in the order of arrival. */
 void gather_sort(struct gathering *g);

@@ -79,14 +79,27 @@ static void set_peer(json_t *o, const struct record_event *e, const struct text_
   set(o, bind ? "berth.asked.port" : "network.peer.port", integer(e->peer_port));
 }
 
-json_t *json_event(const struct record_event *e, const char *name, const struct text_style *style)
+static void set_rule(json_t *o, const struct record_event *e, const char *rule)
+{
+  if (rule[0])
+    set(o, "berth.rule", string_of(rule));
+  if (e->tries) {
+    set(o, "berth.via", json_string(via_word(e->via)));
+    set(o, "berth.tries", integer(e->tries));
+  }
+  if (e->unsteered)
+    set(o, "berth.unsteered", json_string(unsteered_word(e->unsteered)));
+}
+
+json_t *json_event(const struct record_event *e, const struct event_origin *origin,
+                   const struct text_style *style)
 {
   json_t *o = json_object();
   bool ipv4 = address_is_ipv4(e->call == RECORD_LISTEN ? e->local : e->peer);
   set(o, "timestamp", timestamp(e->time));
   set(o, "process.pid", integer(e->pid));
   set(o, "berth.tid", integer(e->tid));
-  set(o, "process.executable.name", string_of(name));
+  set(o, "process.executable.name", string_of(origin->process->name));
   set(o, "berth.call", json_string(call_word(e->call)));
   set(o, "berth.result", json_string(result_word(e->result)));
   if (e->result == RECORD_FAILED)
@@ -98,6 +111,7 @@ json_t *json_event(const struct record_event *e, const char *name, const struct 
   set(o, "network.local.port", integer(e->local_port));
   set_peer(o, e, style);
   set(o, "berth.chosen_by", json_string(chooser_word(e->chosen_by)));
+  set_rule(o, e, origin->rule);
   set(o, "berth.duration_ns", integer(e->duration));
   return o;
 }

@@ -8,13 +8,15 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "cli/follow.h"
 #include "cli/process.h"
 #include "record/layout.h"
 
 struct text_style;
 
 /* New references. */
-json_t *json_event(const struct record_event *e, const char *name, const struct text_style *style);
+json_t *json_event(const struct record_event *e, const struct event_origin *origin,
+                   const struct text_style *style);
 json_t *json_process(const struct process *p);
 
 /* One line; takes the reference. */

@@ -109,7 +109,7 @@ static void print_gathered(struct log_options *o, struct open_recordings *all)
     gather_sort(&g);
   size_t from = o->lines && o->lines < g.count ? g.count - o->lines : 0;
   for (size_t i = from; i < g.count; i++)
-    print_event(&g.events[i].event, g.events[i].process, &o->printer);
+    print_event(&g.events[i].event, &g.events[i].origin, &o->printer);
   free(g.events);
 }
 

@@ -27,16 +27,16 @@ static long utc_offset(uint64_t nanoseconds)
   return localtime_r(&seconds, &local) ? local.tm_gmtoff : 0;
 }
 
-static void print_text(FILE *out, const struct record_event *e, const char *name,
+static void print_text(FILE *out, const struct record_event *e, const struct event_origin *origin,
                        const struct text_style *style)
 {
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
-  text_event(&t, e, name, NULL, style);
+  text_event(&t, e, origin->process->name, origin->rule, style);
   fwrite(line, 1, (size_t)(t.at - t.start), out);
 }
 
-void print_event(const struct record_event *e, const struct known_process *process, void *context)
+void print_event(const struct record_event *e, const struct event_origin *origin, void *context)
 {
   static uint64_t net;
   const struct printer *p = context;
@@ -45,11 +45,11 @@ void print_event(const struct record_event *e, const struct known_process *proce
     return;
   if (!net)
     net = own_namespace("net");
-  if (net && process->net_namespace == net)
+  if (net && origin->process->net_namespace == net)
     style.scope_name = name_scope;
   style.utc_offset = p->json ? 0 : utc_offset(e->time);
   if (p->json)
-    json_print(p->out, json_event(e, process->name, &style));
+    json_print(p->out, json_event(e, origin, &style));
   else
-    print_text(p->out, e, process->name, &style);
+    print_text(p->out, e, origin, &style);
 }

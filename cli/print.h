@@ -18,6 +18,6 @@ struct printer {
 };
 
 /* A follow_event; `context` is the struct printer. */
-void print_event(const struct record_event *e, const struct known_process *process, void *context);
+void print_event(const struct record_event *e, const struct event_origin *origin, void *context);
 
 #endif

@@ -37,6 +37,7 @@ static const char *open_checked(struct record_reader *reader)
   reader->processes = h.processes;
   reader->destinations = h.destinations;
   reader->events = h.events;
+  reader->rules = h.rules;
   reader->size = h.file_size;
   reader->created = h.created;
   reader->flags = h.flags;

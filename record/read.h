@@ -15,7 +15,7 @@
 
 struct record_reader {
   int fd;
-  struct record_section processes, destinations, events;
+  struct record_section processes, destinations, events, rules;
   uint64_t size, created;
   uint32_t flags;
   char boot_id[37], version[17];
@@ -90,6 +90,22 @@ struct record_read_destination {
 /* All destinations of all rows, by row, most connects first; `*out` is the caller's to free.
  * Returns how many. */
 size_t record_read_destinations(struct record_reader *reader, struct record_read_destination **out);
+
+struct record_read_rule {
+  char name[RECORD_RULE_NAME]; /* NUL-terminated; any bytes */
+  uint32_t process;
+#define RULE_COUNTER(name, help) uint64_t name;
+#include "record/rule_counters.def"
+#undef RULE_COUNTER
+};
+
+/* All rules that took anything, by row and name; `*out` is the caller's to free. Returns how
+ * many. */
+size_t record_read_rules(struct record_reader *reader, struct record_read_rule **out);
+
+/* The name in a row of rules, NUL-terminated, of any bytes: an event's rule less 1. "" where there
+ * is no such row, or none that is in use. */
+void record_rule_name(struct record_reader *reader, uint32_t row, char name[RECORD_RULE_NAME]);
 
 /* The p-th quantile (0 < p <= 1) of a row's durations, in nanoseconds; 0 without any. */
 uint64_t record_quantile(const struct record_process *row, double p);

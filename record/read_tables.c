@@ -72,3 +72,51 @@ size_t record_read_destinations(struct record_reader *reader, struct record_read
   *out = all;
   return n;
 }
+
+static bool read_rule(struct record_reader *reader, uint32_t i, struct record_rule *row)
+{
+  uint64_t offset = reader->rules.offset + (uint64_t)i * RECORD_RULE_STRIDE;
+  return i < reader->rules.count && record_read_at(reader, row, sizeof *row, offset);
+}
+
+static void copy_name(const struct record_rule *row, char name[RECORD_RULE_NAME])
+{
+  memcpy(name, (const void *)&row->name, RECORD_RULE_NAME);
+  name[RECORD_RULE_NAME - 1] = '\0';
+}
+
+void record_rule_name(struct record_reader *reader, uint32_t row, char name[RECORD_RULE_NAME])
+{
+  struct record_rule rule;
+  name[0] = '\0';
+  if (read_rule(reader, row, &rule) && rule.tag)
+    copy_name(&rule, name);
+}
+
+static int by_row_then_name(const void *a, const void *b)
+{
+  const struct record_read_rule *x = a, *y = b;
+  if (x->process != y->process)
+    return x->process < y->process ? -1 : 1;
+  return strcmp(x->name, y->name);
+}
+
+size_t record_read_rules(struct record_reader *reader, struct record_read_rule **out)
+{
+  struct record_rule row;
+  size_t n = 0;
+  *out = calloc(reader->rules.count, sizeof **out); /* less than the section itself */
+  for (uint32_t i = 0; *out && i < reader->rules.count && read_rule(reader, i, &row); i++) {
+    if (row.tag == 0 || row.matched == 0)
+      continue;
+    struct record_read_rule *r = &(*out)[n++];
+    copy_name(&row, r->name);
+    r->process = row.process;
+#define RULE_COUNTER(name, help) r->name = row.name;
+#include "record/rule_counters.def"
+#undef RULE_COUNTER
+  }
+  if (n)
+    qsort(*out, n, sizeof **out, by_row_then_name);
+  return n;
+}
