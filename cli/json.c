@@ -161,6 +161,21 @@ static json_t *durations(const struct record_process *row)
   return o;
 }
 
+static json_t *rules(const struct process *p)
+{
+  json_t *all = json_array();
+  for (size_t i = 0; i < p->rule_count; i++) {
+    const struct record_read_rule *r = &p->rules[i];
+    json_t *o = json_object();
+    set(o, "name", string_of(r->name));
+#define RULE_COUNTER(name, help) set(o, #name, integer(r->name));
+#include "record/rule_counters.def"
+#undef RULE_COUNTER
+    json_array_append_new(all, o);
+  }
+  return all;
+}
+
 static json_t *destinations(const struct process *p)
 {
   json_t *all = json_array();
@@ -204,7 +219,8 @@ json_t *json_process(const struct process *p)
 #undef COUNTER
   set(group(o, "events"), "torn", integer(p->torn));
   set(o, "errors", errors(row));
-  set(o, "rules", json_array());
+  set(o, "rules", rules(p));
+  set(o, "rules_merged", integer(row->rules_merged));
   set(o, "ports", ports(row));
   set(o, "duration_ns", durations(row));
   set(o, "destinations", destinations(p));

@@ -88,7 +88,8 @@ bool process_any_running(struct record_reader *reader)
   return false;
 }
 
-/* The run of this process's destinations, which are sorted by process, from `*next` on. */
+/* The run of this process's destinations, and of its rules, from `*next` on: both are sorted by
+ * process. */
 static void share_destinations(struct process *p, uint32_t process,
                                const struct record_read_destination *all, size_t count,
                                size_t *next)
@@ -102,12 +103,24 @@ static void share_destinations(struct process *p, uint32_t process,
   }
 }
 
+static void share_rules(struct process *p, uint32_t process, const struct record_read_rule *all,
+                        size_t count, size_t *next)
+{
+  while (*next < count && all[*next].process < process)
+    ++*next;
+  p->rules = all + *next;
+  while (*next < count && all[*next].process == process) {
+    p->rule_count++;
+    ++*next;
+  }
+}
+
 bool process_table_read(struct process_table *table, struct record_reader *reader)
 {
   uint32_t used = record_processes_used(reader), last = reader->processes.count - 1;
   uint64_t *torn = calloc(reader->processes.count, sizeof *torn);
   bool this_boot = same_boot(reader);
-  size_t next = 0;
+  size_t next_destination = 0, next_rule = 0;
   memset(table, 0, sizeof *table);
   table->processes = calloc((size_t)used + 1, sizeof *table->processes);
   if (!torn || !table->processes) {
@@ -115,6 +128,7 @@ bool process_table_read(struct process_table *table, struct record_reader *reade
     return false;
   }
   size_t destinations = record_read_destinations(reader, &table->destinations);
+  size_t rules = record_read_rules(reader, &table->rules);
   record_count_torn(reader, torn, reader->processes.count);
   for (uint32_t i = 0; i <= used; i++) {
     uint32_t process = i < used ? i : last;
@@ -123,7 +137,8 @@ bool process_table_read(struct process_table *table, struct record_reader *reade
       continue;
     p->state = state_of(&p->row, this_boot);
     p->torn = torn[process];
-    share_destinations(p, process, table->destinations, destinations, &next);
+    share_destinations(p, process, table->destinations, destinations, &next_destination);
+    share_rules(p, process, table->rules, rules, &next_rule);
     table->count++;
   }
   free(torn);
@@ -134,6 +149,7 @@ void process_table_free(struct process_table *table)
 {
   free(table->processes);
   free(table->destinations);
+  free(table->rules);
 }
 
 struct port_summary summarise_ports(const struct record_process *row)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A row of a recording with what belongs to it: whether its process lives, its destinations,
- * its torn events.
+ * its rules, its torn events.
  */
 #ifndef BERTH_CLI_PROCESS_H
 #define BERTH_CLI_PROCESS_H
@@ -17,6 +17,8 @@ struct process {
   uint64_t torn;
   const struct record_read_destination *destinations; /* the table's own */
   size_t destination_count;
+  const struct record_read_rule *rules; /* likewise */
+  size_t rule_count;
 };
 
 /* All rows of a recording, in the order in which they were taken. */
@@ -24,6 +26,7 @@ struct process_table {
   struct process *processes;
   size_t count;
   struct record_read_destination *destinations;
+  struct record_read_rule *rules;
 };
 
 /* Returns false without memory. */

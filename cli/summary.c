@@ -41,6 +41,36 @@ static void print_ports(FILE *out, const struct record_process *row)
             s.lowest, s.highest, s.even, s.distinct - s.even);
 }
 
+static void print_counter(FILE *out, const char *name, uint64_t value, const char **separator)
+{
+  if (!value)
+    return;
+  fprintf(out, "%s%s %" PRIu64, *separator, name, value);
+  *separator = ", ";
+}
+
+static void print_rule(FILE *out, const struct record_read_rule *r)
+{
+  char name[RECORD_RULE_NAME];
+  const char *separator = ": ";
+  struct text t = TEXT_INIT(name);
+  text_name(&t, r->name[0] ? r->name : "?", sizeof r->name);
+  fprintf(out, "  rule         %s", text_end(&t));
+#define RULE_COUNTER(name, help) print_counter(out, #name, r->name, &separator);
+#include "record/rule_counters.def"
+#undef RULE_COUNTER
+  putc('\n', out);
+}
+
+static void print_rules(FILE *out, const struct process *p)
+{
+  for (size_t i = 0; i < p->rule_count; i++)
+    print_rule(out, &p->rules[i]);
+  if (p->row.rules_merged)
+    fprintf(out, "  rule         others: matched %" PRIu64 " (the table is full)\n",
+            p->row.rules_merged);
+}
+
 /* Nanoseconds as people say them. */
 static void print_duration(FILE *out, const char *label, uint64_t ns)
 {
@@ -109,6 +139,7 @@ static void print_process(FILE *out, const struct process *p)
   print_calls(out, &p->row);
   print_errors(out, &p->row);
   print_ports(out, &p->row);
+  print_rules(out, p);
   print_durations(out, &p->row);
   print_destinations(out, p);
   print_events(out, p);

@@ -37,14 +37,19 @@ done
 # Each counter: its key, and on the next line its help.
 counters=$(sed -n 's/^COUNTER(\([a-z_]*\), \([a-z_]*\), "\(.*\)")$/\1.\2 \3./p' \
 	"$srcdir/record/counters.def")
+rule_counters=$(sed -n 's/^RULE_COUNTER(\([a-z_]*\), "\(.*\)")$/rules[].\1 \2./p' \
+	"$srcdir/record/rule_counters.def")
 missing_counters() {
-	printf '%s\n' "$counters" | while read -r key help; do
+	printf '%s\n' "$1" | while read -r key help; do
 		awk -v it=".It $key" -v help="$help" 'before == it && $0 == help {found = 1}
 			{before = $0} END {exit !found}' "$man/berth-stats.1" || echo "$key: $help"
 	done
 }
 ok "counters.def has counters" "$(test -n "$counters"; echo $?)"
-is "berth-stats(1) has the help of each counter" "$(missing_counters)" ""
+is "berth-stats(1) has the help of each counter" "$(missing_counters "$counters")" ""
+ok "rule_counters.def has counters" "$(test -n "$rule_counters"; echo $?)"
+is "berth-stats(1) has the help of each counter of a rule" \
+	"$(missing_counters "$rule_counters")" ""
 
 # The keys that json.c writes, but for the names of the groups.
 missing_keys() {

@@ -585,7 +585,7 @@ STATISTICS = {
     "events": {"written": int, "overwritten": int, "lost": int, "torn": int},
 }
 MORE = {"process.user.id": int, "berth.net_namespace": int, "berth.pid_namespace": int,
-        "berth.mnt_namespace": int, "berth.version": str}
+        "berth.mnt_namespace": int, "berth.version": str, "rules_merged": int}
 
 
 def shape(value):

@@ -350,6 +350,76 @@ static void a_half_written_rule_is_completed(void **state)
   assert_int_equal(row->matched, 2);
 }
 
+static void rules_are_read_by_row_and_name(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_rule *r;
+  char name[RECORD_RULE_NAME];
+  uint32_t a = claim(f, "a"), b = claim(f, "b");
+  static const char *const names[] = {"y", "x", "y", "z"};
+  assert_int_equal(record_read_rules(&f->reader, &r), 0);
+  free(r);
+  for (unsigned i = 0; i < 4; i++) {
+    struct record_event e = to_port(80, 40000);
+    struct record_steering s = {.rule = names[i], .tries = i, .claimed = true, .outside = i == 1};
+    record_write(&f->map, i < 3 ? b : a, &e, &s);
+    record_rule_name(&f->reader, e.rule - 1, name);
+    assert_string_equal(name, names[i]);
+  }
+  assert_int_equal(record_read_rules(&f->reader, &r), 3);
+  assert_string_equal(r[0].name, "z");
+  assert_int_equal(r[0].process, a);
+  assert_int_equal(r[0].tries, 3);
+  assert_string_equal(r[1].name, "x");
+  assert_int_equal(r[1].outside, 1);
+  assert_string_equal(r[2].name, "y");
+  assert_int_equal(r[2].process, b);
+  assert_int_equal(r[2].matched, 2);
+  assert_int_equal(r[2].claimed, 2);
+  assert_int_equal(r[2].tries, 2);
+  free(r);
+}
+
+static void a_hostile_table_of_rules_is_bounded(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_rule *r;
+  char name[RECORD_RULE_NAME];
+  claim(f, "a");
+  memset(f->map.rules, 0xff, (size_t)f->map.rule_count * RECORD_RULE_STRIDE);
+  assert_int_equal(record_read_rules(&f->reader, &r), 8);
+  for (unsigned i = 0; i < 8; i++) {
+    assert_int_equal(strlen(r[i].name), RECORD_RULE_NAME - 1);
+    assert_int_equal(r[i].process, UINT32_MAX);
+  }
+  free(r);
+  record_rule_name(&f->reader, 7, name);
+  assert_int_equal(strlen(name), RECORD_RULE_NAME - 1);
+  record_rule_name(&f->reader, 8, name);
+  assert_string_equal(name, "");
+  record_rule_name(&f->reader, UINT32_MAX, name);
+  assert_string_equal(name, "");
+  assert_false(f->reader.broken);
+  /* A table without a free row, and none of the tag: a writer still ends. */
+  struct record_event e = to_port(80, 40000);
+  struct record_steering s = {.rule = "a"};
+  record_write(&f->map, 0, &e, &s);
+  assert_int_equal(e.rule, 0);
+}
+
+static void a_file_that_shrank_has_no_rules(void **state)
+{
+  struct fixture *f = *state;
+  struct record_read_rule *r;
+  char name[RECORD_RULE_NAME];
+  assert_int_equal(truncate(f->path, RECORD_HEADER_SIZE), 0); /* nobody touches the mapping */
+  assert_int_equal(record_read_rules(&f->reader, &r), 0);
+  free(r);
+  record_rule_name(&f->reader, 0, name);
+  assert_string_equal(name, "");
+  assert_true(f->reader.broken);
+}
+
 static void the_state_is_zeros_and_shared(void **state)
 {
   struct fixture *f = *state;
@@ -516,6 +586,9 @@ int main(void)
       WITH_FILE(an_event_says_what_a_rule_did),
       WITH_FILE(rules_are_told_apart_until_the_table_is_full),
       WITH_FILE(a_half_written_rule_is_completed),
+      WITH_FILE(rules_are_read_by_row_and_name),
+      WITH_FILE(a_hostile_table_of_rules_is_bounded),
+      WITH_FILE(a_file_that_shrank_has_no_rules),
       WITH_FILE(the_state_is_zeros_and_shared),
       cmocka_unit_test(sizes),
       WITH_FILE(a_sketch_is_within_a_third_at_any_size),
