@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -331,6 +332,43 @@ static void rules_are_told_apart_until_the_table_is_full(void **state)
   assert_int_equal(record_row(&f->map, b)->rules_merged, 1);
 }
 
+struct race {
+  struct fixture *f;
+  pthread_barrier_t begin;
+};
+
+static void *take_seven_rules(void *context)
+{
+  struct race *r = context;
+  pthread_barrier_wait(&r->begin);
+  for (char c = '0'; c < '7'; c++) {
+    struct record_event e = to_port(80, 40000);
+    struct record_steering s = {.rule = (char[]){c, '\0'}};
+    record_write(&r->f->map, 0, &e, &s);
+  }
+  return NULL;
+}
+
+/* Of those who want a row at once one gets it, and the others' try costs none. */
+static void a_race_for_a_row_takes_one(void **state)
+{
+  struct race r = {.f = *state};
+  claim(r.f, "a");
+  pthread_barrier_init(&r.begin, NULL, 4);
+  for (unsigned round = 0; round < 2000; round++) {
+    pthread_t threads[4];
+    memset(r.f->map.rules, 0, (size_t)r.f->map.rule_count * RECORD_RULE_STRIDE);
+    r.f->map.header->rules_used = 0;
+    for (int i = 0; i < 4; i++)
+      assert_int_equal(pthread_create(&threads[i], NULL, take_seven_rules, &r), 0);
+    for (int i = 0; i < 4; i++)
+      pthread_join(threads[i], NULL);
+    assert_int_equal(r.f->map.header->rules_used, 7);
+  }
+  pthread_barrier_destroy(&r.begin);
+  assert_int_equal(record_row(&r.f->map, 0)->rules_merged, 0);
+}
+
 /* Who is killed between the tag and the key leaves a row that the next one completes. */
 static void a_half_written_rule_is_completed(void **state)
 {
@@ -585,6 +623,7 @@ int main(void)
       WITH_FILE(destinations_are_told_apart_until_the_table_is_full),
       WITH_FILE(an_event_says_what_a_rule_did),
       WITH_FILE(rules_are_told_apart_until_the_table_is_full),
+      WITH_FILE(a_race_for_a_row_takes_one),
       WITH_FILE(a_half_written_rule_is_completed),
       WITH_FILE(rules_are_read_by_row_and_name),
       WITH_FILE(a_hostile_table_of_rules_is_bounded),
