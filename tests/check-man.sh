@@ -73,10 +73,10 @@ variables=$(sed -n 's/^ *{"\(BERTH_[A-Z_]*\)=".*/\1/p' "$srcdir/preload/init.c" 
 is "libberth.so(8) has the variables of the library" \
 	"$(sed -n 's/^\.It Ev \(BERTH_[A-Z_]*\)$/\1/p' "$man/libberth.so.8" | sort)" "$variables"
 
-# On one line or on several, as clang-format likes.
+# Rows, destinations, events, rules: on one line or on several, as clang-format likes.
 shape() {
 	tr -d '\\\n' <"$srcdir/record/map.h" | grep -oE "RECORD_SHAPE_$1 *\{[^}]*\}" | tr -c '0-9\n' ' ' |
-		awk '{print $1 " rows, " $2 " destinations, " $3 " events, " $4 " rules"}'
+		awk '{print $1 " Ta " $2 " Ta " $3 " Ta " $4}'
 }
 for which in PRIVATE TREE; do
 	ok "libberth.so(8) has the size of a recording ($which)" \
