@@ -10,12 +10,12 @@
 
 #include "policy/image.h"
 
-/* fnmatch(3)'s *, ? and [set] without flags, in linear time and constant stack: '/' is a character
- * like any other, a backslash quotes. */
+/* fnmatch(3)'s *, ? and [set] without flags, by bytes, without [:classes:]: '/' is a character like
+ * any other, a backslash quotes. No recursion; at most as many steps as pattern times name. */
 bool policy_glob(const char *pattern, const char *name);
 
 /* Whether a span of globs is empty, or one of them names the program: by the base name of the file
- * executed, or of /proc/self/exe ("" where it is not known). */
+ * executed, or of /proc/self/exe (paths, or base names already; "" where it is not known). */
 bool policy_names_program(const policy_image *p, struct policy_span programs, const char *executed,
                           const char *exe);
 

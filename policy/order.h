@@ -5,8 +5,8 @@
  *
  * Pure but for the order's state, which processes share: words that are read and written by single
  * atomic operations, so that no kill and no race leaves them wrong. A hostile or torn value changes
- * where a walk begins, never what it covers: a walk masks what it reads. Signal-safe; a few dozen
- * bytes of stack; no loop longer than the set.
+ * where a walk begins, never what it covers: what a walk has given it knows from its own memory.
+ * Signal-safe; less than 512 bytes of stack with the walk; no loop longer than the set.
  */
 #ifndef BERTH_POLICY_ORDER_H
 #define BERTH_POLICY_ORDER_H
@@ -31,11 +31,19 @@ struct order_stamps {
   policy_u32 least[ORDER_BLOCKS]; /* no stamp of the block is below it: stamps only grow */
 };
 
-/* What the orders of one rule remember between calls. Zeros at first. */
+struct order_words {
+  policy_u32 next;  /* where the next call begins, as the order means it */
+  policy_u32 clock; /* least-recent: the last stamp given */
+};
+
+struct order_table {
+  policy_u32 entries[ORDER_TABLE_SIZE];
+};
+
+/* What the orders of one rule remember between calls, in shared memory. Zeros at first. */
 struct order_state {
-  policy_u32 next;             /* where the next call begins, as the order means it */
-  policy_u32 clock;            /* least-recent: the last stamp given */
-  policy_u32 *table;           /* double-hash: ORDER_TABLE_SIZE words; else NULL */
+  struct order_words *words;
+  struct order_table *table;   /* double-hash; else NULL */
   struct order_stamps *stamps; /* least-recent; else NULL */
 };
 
@@ -47,23 +55,39 @@ struct order_input {
   struct order_state *state;
 };
 
+/* least-recent: how many candidates of a call are the oldest of all; then it goes by blocks. */
+#define ORDER_OLDEST 128
+
+struct order_recent {
+  uint16_t oldest[ORDER_OLDEST]; /* given so far, while it gives the oldest of all */
+  uint32_t oldest_count;
+  uint32_t done[ORDER_BLOCKS / 32]; /* bits: blocks begun, once it goes by blocks */
+  uint32_t block, left;             /* the last of these, and how many of its numbers are left */
+  uint32_t given[ORDER_BLOCK / 32]; /* bits: its numbers that were given */
+  uint32_t last;                    /* the number given last */
+  bool by_block;
+};
+
 struct order_walk {
   enum policy_order order;
   uint32_t size, given; /* numbers given so far */
   uint32_t start, step; /* i-th: (start + i * step) % size, for the orders that are so simple */
+  uint32_t ticket;      /* sequential: the cursor as this call found it */
+  policy_u32 *counter;  /* hash, double-hash: what each try advances */
   uint64_t random;
-  uint32_t cell;        /* double-hash: the table's entry */
-  uint32_t stamp, last; /* least-recent: of the number given last, and the number */
   struct order_state *state;
+  struct order_recent recent;
 };
 
-/* Begins a call's walk. */
+/* Begins a call's walk. Without the memory that an order needs (`table`, `stamps` NULL) it does the
+ * next best: hash for double-hash, sequential for least-recent. */
 void order_begin(struct order_walk *w, enum policy_order order, const struct order_input *in);
 
 /* The next number; false once all were given. */
 bool order_next(struct order_walk *w, uint32_t *index);
 
-/* `index` was given out by this call: what the order remembers of that. */
+/* `index` is what this call has got, be it of the walk or picked by the kernel: what the order
+ * remembers of that. */
 void order_settle(struct order_walk *w, uint32_t index);
 
 /* The port that this number stands for is free again: least-recent counts it as used until now. */

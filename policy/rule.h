@@ -3,9 +3,15 @@
  * A policy as plain data: what berth-policy(5) says, compiled to one flat image.
  *
  * An image is one block of bytes without pointers: a header, then arrays. A span names a part of an
- * array by first element and count. Whoever uses an image has had it checked whole by
- * policy_image_problem() first; then every span lies within its array, every enum is one of those
- * below, and every string ends in NUL.
+ * array by first element and count; an empty one is {0, 0}. Everything has one place, so that an
+ * image is checked by one walk over its rules: the sections follow one another in the order of the
+ * header, each filled up to a multiple of 8 bytes with zeros, the first behind the header; the
+ * spans of one array follow one another in the order of the rules (of one rule: ipv4, ipv6; ports,
+ * except), late_bind comes last; the strings are the rules' names and then the globs, in the order
+ * of their users. Nothing is left over, and what is reserved is 0.
+ *
+ * Whoever uses an image has had it checked whole by policy_image_problem() first; then every span
+ * lies within its array, every enum is one of those below, and every string ends in NUL.
  *
  * Byte order is the machine's (header.byte_order tells). Ports are in host byte order; addresses
  * are 16 bytes in network order, an IPv4 address as its v4-mapped form (RFC 4291 section 2.5.5.2).
@@ -25,7 +31,9 @@
 #define POLICY_MAX_RULES 4096u
 #define POLICY_MAX_LEAST_RECENT 64u      /* rules with that order: each needs a word a port */
 #define POLICY_MAX_IMAGE (16u << 20)     /* bytes */
+#define POLICY_MAX_JSON (4u << 20)       /* bytes */
 #define POLICY_MAX_NAME 63u              /* bytes of a rule's name */
+#define POLICY_MAX_GLOB 255u             /* bytes: a file's name has no more */
 #define POLICY_MAX_REST (7u * 24 * 3600) /* seconds */
 #define POLICY_MAX_ADDRESSES 65536u      /* of one rule, every address of a prefix counted */
 
@@ -84,7 +92,7 @@ struct policy_rule {
   struct policy_span ipv4, ipv6;   /* of `addresses`: where connections leave from; none: any */
   struct policy_span ports;  /* of `ports`: sorted, disjoint, not adjacent; none: the machine's */
   struct policy_span except; /* likewise; none: none */
-  uint32_t tries;            /* candidates offered for one call; 0: the whole set */
+  uint32_t tries;            /* candidates offered for one call, to 65535; 0: the whole set */
   uint32_t rest;             /* seconds */
   uint16_t mod_of, mod_is;   /* port % mod_of == mod_is; 1 and 0 for all */
   uint8_t transports;        /* enum policy_transport bits, at least one */

@@ -55,4 +55,7 @@ uint32_t port_set_contiguous(const struct port_set *set, uint32_t index);
  * reserved. */
 bool policy_machine_gives(const struct policy_machine *m, uint16_t port);
 
+/* How many ports in a row, from this one on, it can give. */
+uint32_t policy_machine_run(const struct policy_machine *m, uint16_t port);
+
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which word was meant. Pure.
+ */
+#ifndef BERTH_POLICY_NEAREST_H
+#define BERTH_POLICY_NEAREST_H
+
+/* The one of `count` words that is nearest to `word` (Levenshtein), or NULL where none is
+ * near enough to be meant. `get` gives the i-th. */
+const char *policy_nearest(const char *word, const char *(*get)(int i, const void *), int count,
+                           const void *context);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Text that may be shown: UTF-8 that moves no cursor. Pure; signal-safe.
+ */
+#ifndef BERTH_POLICY_PLAIN_H
+#define BERTH_POLICY_PLAIN_H
+
+#include <stddef.h>
+
+/* Bytes of the character at `s`, or 0 where none begins: at the NUL, at a control character (C0,
+ * DEL, C1), at what is not UTF-8. */
+size_t policy_plain(const char *s);
+
+#endif
