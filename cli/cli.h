@@ -25,7 +25,8 @@ struct command {
   const char *usage; /* all of what -h prints */
 };
 
-extern const struct command env_command, log_command, run_command, stats_command;
+extern const struct command check_command, compile_command, env_command, explain_command,
+    log_command, run_command, stats_command;
 
 /* "berth: WHERE: WHAT" on stderr. */
 __attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);
@@ -47,11 +48,6 @@ __attribute__((format(printf, 2, 3))) void complain(const char *where, const cha
 #define OPTION_EXIT 0x10000
 int next_option(const struct command *command, int argc, char **argv, const char *short_options,
                 const struct option *long_options, int trouble, int *status);
-
-/* The one of `count` words that is nearest to `word` (Levenshtein), or NULL where none is
- * near enough to be meant. `get` gives the i-th. */
-const char *nearest(const char *word, const char *(*get)(int i, const void *), int count,
-                    const void *context);
 
 /* Parses a whole decimal number in [low, high]. */
 bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned long *value);

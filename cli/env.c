@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/preload.h"
+#include "cli/steering.h"
 #include "record/layout.h"
 
 static const char usage[] =
@@ -15,6 +16,8 @@ static const char usage[] =
     "      --events N       BERTH_EVENTS: events that a recording keeps\n"
     "      --log WHERE      BERTH_LOG: 'stderr' or a file\n"
     "  -Z, --failed-only    BERTH_LOG_ONLY: only failed calls\n"
+    "  -P, --policy FILE    BERTH_POLICY: a policy, which is validated here\n"
+    "      --strict         BERTH_STRICT: calls are refused where the policy cannot be loaded\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
@@ -23,54 +26,78 @@ static const struct option long_options[] = {
     {"events", required_argument, NULL, 'e'},
     {"log", required_argument, NULL, 'l'},
     {"failed-only", no_argument, NULL, 'Z'},
+    {"policy", required_argument, NULL, 'P'},
+    {"strict", no_argument, NULL, 's'},
     COMMON_OPTIONS,
     {0},
 };
 
-static int print_environment(const char *record, const char *events, const char *log,
-                             bool failed_only)
+struct values {
+  const char *record, *events, *log, *policy;
+  bool failed_only, strict;
+};
+
+/* The policy's absolute path; "" without one. False where it is none. */
+static bool find_policy(const char *file, char path[PATH_MAX])
 {
-  char library[PATH_MAX];
-  if (!preload_library("env", library))
+  struct steering s = {.file = file};
+  path[0] = '\0';
+  if (!file)
+    return true;
+  if (!steering_load(&s, "env"))
+    return false;
+  steering_free(&s);
+  return realpath(file, path);
+}
+
+static int print_environment(const struct values *v)
+{
+  char library[PATH_MAX], policy[PATH_MAX];
+  if (!preload_library("env", library) || !find_policy(v->policy, policy))
     return EXIT_TROUBLE;
   printf("LD_PRELOAD=%s\n", library);
-  if (record)
-    printf("BERTH_RECORD=%s\n", record);
-  if (events)
-    printf("BERTH_EVENTS=%s\n", events);
-  if (log)
-    printf("BERTH_LOG=%s\n", log);
-  if (failed_only)
+  if (v->record)
+    printf("BERTH_RECORD=%s\n", v->record);
+  if (v->events)
+    printf("BERTH_EVENTS=%s\n", v->events);
+  if (v->log)
+    printf("BERTH_LOG=%s\n", v->log);
+  if (v->failed_only)
     puts("BERTH_LOG_ONLY=failed");
+  if (policy[0])
+    printf("BERTH_POLICY=%s\n", policy);
+  if (v->strict)
+    puts("BERTH_STRICT=1");
   return fflush(stdout) ? EXIT_TROUBLE : EXIT_YES;
 }
 
 static int env_main(int argc, char **argv)
 {
-  const char *record = NULL, *events = NULL, *log = NULL;
-  bool failed_only = false;
+  struct values v = {0};
   unsigned long n;
   int c, status;
-  while ((c = next_option(&env_command, argc, argv, "+:Z" COMMON_SHORT, long_options, EXIT_TROUBLE,
-                          &status)) != -1) {
+  while ((c = next_option(&env_command, argc, argv, "+:ZP:" COMMON_SHORT, long_options,
+                          EXIT_TROUBLE, &status)) != -1) {
     switch (c) {
     case OPTION_EXIT: return status;
-    case 'r': record = optarg; break;
-    case 'l': log = optarg; break;
-    case 'Z': failed_only = true; break;
-    default: events = optarg; break;
+    case 'r': v.record = optarg; break;
+    case 'l': v.log = optarg; break;
+    case 'Z': v.failed_only = true; break;
+    case 'P': v.policy = optarg; break;
+    case 's': v.strict = true; break;
+    default: v.events = optarg; break;
     }
   }
-  if (events && !parse_number(events, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, &n)) {
-    complain("env", "--events: '%s' is not a whole number from %u to %u", events, RECORD_MIN_EVENTS,
-             RECORD_MAX_EVENTS);
+  if (v.events && !parse_number(v.events, RECORD_MIN_EVENTS, RECORD_MAX_EVENTS, &n)) {
+    complain("env", "--events: '%s' is not a whole number from %u to %u", v.events,
+             RECORD_MIN_EVENTS, RECORD_MAX_EVENTS);
     return EXIT_TROUBLE;
   }
   if (optind < argc) {
     complain("env", "'%s': no operand is known here", argv[optind]);
     return EXIT_TROUBLE;
   }
-  return print_environment(record, events, log, failed_only);
+  return print_environment(&v);
 }
 
 const struct command env_command = {"env", env_main, "prints the variables that `run` would set",

@@ -3,15 +3,17 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "policy/nearest.h"
 
-static const struct command *const commands[] = {&run_command, &log_command, &stats_command,
+static const struct command *const commands[] = {&run_command,   &log_command,     &stats_command,
+                                                 &check_command, &compile_command, &explain_command,
                                                  &env_command};
 #define COMMANDS ((int)(sizeof commands / sizeof *commands))
 
 static void usage(FILE *out)
 {
   fputs("Usage: berth COMMAND [OPTIONS] [ARGUMENTS]\n"
-        "Sees the source ports of programs that are not changed.\n\n"
+        "Sees and steers the source ports of programs that are not changed.\n\n"
         "Commands:\n",
         out);
   for (int i = 0; i < COMMANDS; i++)
@@ -28,7 +30,7 @@ static const char *command_name(int i, const void *context)
 
 static int unknown(const char *name)
 {
-  const char *near = nearest(name, command_name, COMMANDS, NULL);
+  const char *near = policy_nearest(name, command_name, COMMANDS, NULL);
   if (near)
     complain(name, "no such command; the nearest is '%s'", near);
   else

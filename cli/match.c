@@ -9,12 +9,12 @@
 #include "cli/cli.h"
 #include "record/text.h"
 
-static bool has(const struct port_set *set, uint16_t port)
+static bool has(const struct port_bits *set, uint16_t port)
 {
   return set->bits[port / 64] >> (port % 64) & 1;
 }
 
-static bool parse_range(struct port_set *set, char *item, const char **problem)
+static bool parse_range(struct port_bits *set, char *item, const char **problem)
 {
   unsigned long low, high;
   char *dash = strchr(item, '-');
@@ -35,7 +35,7 @@ static bool parse_range(struct port_set *set, char *item, const char **problem)
   return true;
 }
 
-bool parse_ports(struct port_set *set, const char *text, const char **problem)
+bool parse_ports(struct port_bits *set, const char *text, const char **problem)
 {
   char copy[1024], *rest = copy, *item;
   if (strlen(text) >= sizeof copy) {

@@ -10,7 +10,7 @@
 
 #include "record/layout.h"
 
-struct port_set {
+struct port_bits {
   uint64_t bits[65536 / 64];
 };
 
@@ -18,13 +18,13 @@ struct event_match {
   bool failed_only, ipv4_only, ipv6_only;
   uint32_t pid; /* 0: any */
   bool has_local_ports, has_peer_address, has_peer_ports;
-  struct port_set local_ports, peer_ports;
+  struct port_bits local_ports, peer_ports;
   uint8_t peer_address[16];
   int peer_prefix; /* bits of peer_address, 0 to 128 */
 };
 
 /* "40000-40999,41005". On failure returns false, with the reason in `problem`. */
-bool parse_ports(struct port_set *set, const char *text, const char **problem);
+bool parse_ports(struct port_bits *set, const char *text, const char **problem);
 
 /* "[ADDR[/LEN]][:]PORTS": ":443", "443", "10.0.0.0/8", "10.0.0.0/8:9042", "[fd00::]/8:9042". */
 bool parse_peer(struct event_match *m, const char *text, const char **problem);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "policy/nearest.h"
 
 void complain(const char *where, const char *what, ...)
 {
@@ -28,44 +29,6 @@ bool parse_number(const char *text, unsigned long low, unsigned long high, unsig
   return !errno && !*end && *value >= low && *value <= high;
 }
 
-/* Levenshtein's distance; words of up to 31 letters, longer ones count as far. */
-static int distance(const char *a, const char *b)
-{
-  int row[32];
-  int n = (int)strlen(b);
-  if (n > 31)
-    return 99;
-  for (int j = 0; j <= n; j++)
-    row[j] = j;
-  for (int i = 1; *a; a++, i++) {
-    int diagonal = row[0];
-    row[0] = i;
-    for (int j = 1; j <= n; j++) {
-      int change = diagonal + (*a != b[j - 1]);
-      diagonal = row[j];
-      int insert = row[j - 1] + 1, erase = row[j] + 1;
-      row[j] = change < insert ? change : insert;
-      row[j] = row[j] < erase ? row[j] : erase;
-    }
-  }
-  return row[n];
-}
-
-const char *nearest(const char *word, const char *(*get)(int i, const void *), int count,
-                    const void *context)
-{
-  const char *best = NULL;
-  int least = (int)strlen(word) / 2 + 2;
-  for (int i = 0; i < count; i++) {
-    int d = distance(word, get(i, context));
-    if (d < least) {
-      least = d;
-      best = get(i, context);
-    }
-  }
-  return best;
-}
-
 static const char *option_name(int i, const void *context)
 {
   const struct option *options = context;
@@ -85,7 +48,7 @@ static void unknown_long(const char *where, const char *text, const struct optio
   char name[64];
   snprintf(name, sizeof name, "%s", text + 2);
   name[strcspn(name, "=")] = '\0';
-  const char *near = nearest(name, option_name, count_options(options), options);
+  const char *near = policy_nearest(name, option_name, count_options(options), options);
   complain(where, "unknown or ambiguous option --%s; the nearest is --%s", name,
            near ? near : "help");
 }

@@ -6,33 +6,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/recordings.h"
+#include "policy/state.h"
 #include "record/clock.h"
 #include "record/directory.h"
 #include "record/layout.h"
 #include "record/map.h"
 #include "record/text.h"
 
+/* What is wanted of it. */
+struct wish {
+  uint32_t events;            /* 0: as many as there is room for, at most the usual */
+  const policy_image *policy; /* NULL for none: whose state the recording is to hold */
+};
+
 /* Only processes that attach map it: berth reads it like anybody. */
-static int create(int directory, const char *name, struct record_shape shape)
+static int create(int directory, const char *name, struct record_shape shape, struct wish wish)
 {
   struct record_map map;
+  uint64_t key[2] = {0};
   int error = record_create(directory, name, shape, &map);
-  if (!error)
-    record_unmap(&map);
-  return error;
+  if (error)
+    return error;
+  if (wish.policy && getrandom(key, sizeof key, 0) == sizeof key)
+    policy_state_begin(map.state, wish.policy, key);
+  record_unmap(&map);
+  return 0;
 }
 
-/* `events` 0: as many as there is room for, at most the usual. */
-static struct record_shape shape_with(uint32_t events)
+static struct record_shape shape_for(struct wish wish)
 {
   struct record_shape shape = RECORD_SHAPE_TREE;
-  if (events)
-    shape.events = events;
+  if (wish.events)
+    shape.events = wish.events;
+  if (wish.policy)
+    shape.state = (uint32_t)policy_state_size(wish.policy);
   return shape;
 }
 
@@ -60,11 +73,11 @@ static bool make_way(const char *file)
   return false;
 }
 
-static int prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
+static int prepare_file(const char *file, struct wish wish, char path[PATH_MAX])
 {
   if (!make_way(file))
     return EEXIST;
-  int error = create(AT_FDCWD, file, shape_with(events));
+  int error = create(AT_FDCWD, file, shape_for(wish), wish);
   if (!error && !realpath(file, path))
     error = errno;
   if (error)
@@ -73,7 +86,7 @@ static int prepare_file(const char *file, uint32_t events, char path[PATH_MAX])
 }
 
 /* `directory` is a descriptor, closed here, or -1 with errno. */
-static int create_in(int directory, const char *directory_path, uint32_t events,
+static int create_in(int directory, const char *directory_path, struct wish wish,
                      char path[PATH_MAX])
 {
   char name[64];
@@ -81,25 +94,25 @@ static int create_in(int directory, const char *directory_path, uint32_t events,
     return errno;
   snprintf(name, sizeof name, "%d-%llx" RECORD_SUFFIX, (int)getpid(),
            (unsigned long long)clock_ns(CLOCK_MONOTONIC));
-  struct record_shape shape = shape_with(events);
+  struct record_shape shape = shape_for(wish);
   int error;
   do
     error = record_directory_has_room(directory, record_size(shape))
-                ? create(directory, name, shape)
+                ? create(directory, name, shape, wish)
                 : EDQUOT;
-  while ((error == EDQUOT || error == ENOSPC) && make_smaller(&shape, events));
+  while ((error == EDQUOT || error == ENOSPC) && make_smaller(&shape, wish.events));
   close(directory);
   int n = snprintf(path, PATH_MAX, "%s/%s", directory_path, name);
   return error ? error : n < PATH_MAX ? 0 : ENAMETOOLONG;
 }
 
-static int prepare_in(const char *directory, uint32_t events, char path[PATH_MAX])
+static int prepare_in(const char *directory, struct wish wish, char path[PATH_MAX])
 {
   char absolute[PATH_MAX];
   int fd = record_directory_open(directory);
   int error = fd < 0 ? errno : 0;
   if (!error)
-    error = create_in(fd, realpath(directory, absolute) ? absolute : directory, events, path);
+    error = create_in(fd, realpath(directory, absolute) ? absolute : directory, wish, path);
   if (error == EACCES)
     complain("run", "BERTH_RECORD: %s: not yours alone to write to", directory);
   else if (error)
@@ -107,7 +120,7 @@ static int prepare_in(const char *directory, uint32_t events, char path[PATH_MAX
   return error;
 }
 
-static int prepare_by_default(uint32_t events, char path[PATH_MAX])
+static int prepare_by_default(struct wish wish, char path[PATH_MAX])
 {
   struct record_directories d;
   int error = ENOENT;
@@ -117,7 +130,7 @@ static int prepare_by_default(uint32_t events, char path[PATH_MAX])
     struct text t = TEXT_INIT(directory);
     record_directory_path(&t, &d, i, geteuid());
     if (!t.full)
-      error = create_in(record_directory_default(&d, i), text_end(&t), events, path);
+      error = create_in(record_directory_default(&d, i), text_end(&t), wish, path);
   }
   if (error == EDQUOT)
     complain("run", "no room: the default directory holds as many recordings as it may");
@@ -126,15 +139,17 @@ static int prepare_by_default(uint32_t events, char path[PATH_MAX])
   return error;
 }
 
-int prepare_recording(const char *file, uint32_t events, char path[PATH_MAX])
+int prepare_recording(const char *file, uint32_t events, const policy_image *policy,
+                      char path[PATH_MAX])
 {
+  struct wish wish = {events, policy};
   const char *place = getenv("BERTH_RECORD");
   struct stat s;
   if (file)
-    return prepare_file(file, events, path);
+    return prepare_file(file, wish, path);
   recordings_tidy();
   bool is_file = place && stat(place, &s) == 0 && !S_ISDIR(s.st_mode);
   if (place && place[0] && strcmp(place, "off") != 0 && !is_file)
-    return prepare_in(place, events, path);
-  return prepare_by_default(events, path);
+    return prepare_in(place, wish, path);
+  return prepare_by_default(wish, path);
 }

@@ -9,10 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "policy/image.h"
+
 /* Makes a recording with room for `events` (0: the usual, less where room is short), at `file` (a
  * recording that nobody uses is replaced) or, where that is NULL, in the directory that
- * BERTH_RECORD names, else the default one. `path` becomes its absolute path. Returns 0, or an
+ * BERTH_RECORD names, else the default one. It holds the state that the rules of `policy` (NULL for none) share. `path` becomes its absolute path. Returns 0, or an
  * errno, having said on stderr what is wrong. */
-int prepare_recording(const char *file, uint32_t events, char path[PATH_MAX]);
+int prepare_recording(const char *file, uint32_t events, const policy_image *policy,
+                      char path[PATH_MAX]);
 
 #endif

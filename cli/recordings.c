@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/process.h"
+#include "cli/steering.h"
 #include "record/clock.h"
 #include "record/map.h"
 #include "record/text.h"
@@ -166,6 +167,8 @@ bool recording_delete(const char *path)
     return false;
   bool unused = !(reader.flags & RECORD_HIDDEN_USE) || !process_any_running(&reader);
   record_close(&reader);
+  if (unused)
+    steering_remove(path);
   return unused && unlink(path) == 0;
 }
 

@@ -35,7 +35,7 @@ void recordings_free(struct recordings *r);
  * is taken. */
 void recordings_tidy(void);
 
-/* Deletes a recording that no process maps any more. Returns false where one does, as far as
+/* Deletes a recording that no process maps any more, and the policy beside it. Returns false where one does, as far as
  * can be told, or where it could not be deleted. */
 bool recording_delete(const char *path);
 

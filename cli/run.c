@@ -13,6 +13,7 @@
 #include "cli/prepare.h"
 #include "cli/print.h"
 #include "cli/recordings.h"
+#include "cli/steering.h"
 #include "cli/summary.h"
 
 static const char usage[] =
@@ -30,6 +31,18 @@ static const char usage[] =
     "  -f, --follow        accepted, and always so: what COMMAND starts is seen too\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"
+    "Steering, by a policy or by one rule of options:\n"
+    "  -P, --policy FILE   the policy: JSON, or an image of `berth compile`\n"
+    "  -L, --local-ports LIST      such as 40000-40999,41005\n"
+    "  -A, --local-addresses LIST  such as 10.1.0.5,10.1.0.16/28\n"
+    "      --except LIST   ports to leave out\n"
+    "      --order NAME    kernel, random, random-start, hash, double-hash, random-increment,\n"
+    "                      sequential or least-recent (default random)\n"
+    "      --mod OF:IS     only ports of which the remainder by OF is IS\n"
+    "      --to ADDR[/LEN][:PORTS]  only connections to there; may be given again\n"
+    "      --via NAME      range, bind or auto (default)\n"
+    "      --tries N       candidates for one call (default: the whole set)\n"
+    "      --exhausted WHAT  fail (default), or kernel: the kernel chooses then\n\n"
     "Exits as COMMAND does; 125 is a failure of berth, 126 a COMMAND that cannot be executed,\n"
     "127 one that is not found.\n";
 
@@ -45,6 +58,8 @@ static const struct option long_options[] = {
     {"exec", no_argument, NULL, 'x'},
     {"follow", no_argument, NULL, 'f'},
     {"pid", required_argument, NULL, 'p'},
+    {"policy", required_argument, NULL, 'P'},
+    ONE_RULE_OPTIONS,
     COMMON_OPTIONS,
     {0},
 };
@@ -56,6 +71,7 @@ struct run {
   const char *output, *record;
   unsigned long events;
   bool quiet, summary, exec;
+  struct steering steering;
   struct printer printer;
   char path[PATH_MAX]; /* the recording's; "" where there is none */
   struct follower follower;
@@ -72,7 +88,8 @@ static void set_option(struct run *run, int c)
   case 'C': run->summary = true; break;
   case 'r': run->record = optarg; break;
   case 'x': run->exec = true; break;
-  default: break;
+  case 'P': run->steering.file = optarg; break;
+  default: one_rule_take(&run->steering.rule, c, optarg); break;
   }
 }
 
@@ -99,6 +116,14 @@ static bool open_output(struct run *run)
   return run->printer.out != NULL;
 }
 
+/* Without -P, a policy that the environment names already stays. */
+static bool set_policy(const struct run *run)
+{
+  char path[PATH_MAX];
+  return steering_install(&run->steering, "run", run->path, path) &&
+         (!path[0] || setenv("BERTH_POLICY", path, 1) == 0);
+}
+
 /* What BERTH_RECORD was does not matter to COMMAND: where nothing can be recorded, nothing is,
  * and the program is not told again. */
 static bool set_environment(struct run *run)
@@ -110,7 +135,8 @@ static bool set_environment(struct run *run)
   char record[PATH_MAX + 1] = "off";
   if (run->path[0])
     snprintf(record, sizeof record, "/%s", run->path); /* RECORD_PREPARED */
-  bool set = setenv("LD_PRELOAD", value, 1) == 0 && setenv("BERTH_RECORD", record, 1) == 0;
+  bool set = setenv("LD_PRELOAD", value, 1) == 0 && setenv("BERTH_RECORD", record, 1) == 0 &&
+             set_policy(run);
   free(value);
   return set;
 }
@@ -135,7 +161,7 @@ static bool is_lack(int error)
 /* Returns false where --record names what cannot be: then COMMAND does not start. */
 static bool prepare(struct run *run)
 {
-  int error = prepare_recording(run->record, (uint32_t)run->events, run->path);
+  int error = prepare_recording(run->record, (uint32_t)run->events, run->steering.image, run->path);
   if (!error)
     return true;
   run->path[0] = '\0';
@@ -199,7 +225,9 @@ static void finish(struct run *run)
   if (fflush(run->printer.out) || ferror(run->printer.out))
     complain("run", "the output could not be written whole");
   follow_end(&run->follower);
-  if (!run->record && !recording_delete(run->path))
+  if (run->record)
+    steering_remove(run->path);
+  else if (!recording_delete(run->path))
     complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
 }
 
@@ -247,20 +275,24 @@ static int run_main(int argc, char **argv)
   int c, status;
   if (events && events[0] && !parse_events("BERTH_EVENTS", events, &run.events))
     return EXIT_RUN_TROUBLE;
-  while ((c = next_option(&run_command, argc, argv, "+:o:qZcCfp:" COMMON_SHORT, long_options,
-                          EXIT_RUN_TROUBLE, &status)) != -1) {
+  while ((c = next_option(&run_command, argc, argv, "+:o:qZcCfp:P:" ONE_RULE_SHORT COMMON_SHORT,
+                          long_options, EXIT_RUN_TROUBLE, &status)) != -1) {
     if (c == OPTION_EXIT)
       return status;
     if (!take_option(&run, c))
       return EXIT_RUN_TROUBLE;
   }
   argv += optind;
-  if (!check_options(&run, argc - optind) || !open_output(&run) || !prepare(&run))
+  if (!check_options(&run, argc - optind) || !steering_load(&run.steering, "run") ||
+      !open_output(&run) || !prepare(&run))
     return EXIT_RUN_TROUBLE;
   if (run.path[0] && !run.exec)
     open_recording(&run);
-  if (!set_environment(&run))
+  if (!set_environment(&run)) {
+    if (run.path[0] && !run.record)
+      recording_delete(run.path);
     return EXIT_RUN_TROUBLE;
+  }
   return run.exec ? become(argv) : run_beside(&run, argv);
 }
 

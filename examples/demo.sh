@@ -103,4 +103,11 @@ say "the same recording, asked again: the last two events towards that port, as 
 	"berth log --json -n 2 -D :$port demo.berth"
 "$BERTH" log --json -n 2 -D ":$port" "$work/demo.berth"
 
+cat >"$work/policy.json" <<'JSON'
+{"version": 1, "rules": [{"name": "demo", "local_ports": "40000-40999", "order": "sequential"}]}
+JSON
+say "a policy: the same burst, from ports that a rule gives; the counters of the rule" \
+	"berth run -C -P policy.json -- python3 burst.py    # 40000-40999, one after the other"
+"$BERTH" run -C -P "$work/policy.json" -- python3 "$work/burst.py" "$port"
+
 say "The manual: man man/berth.1; the options: ./berth run -h"

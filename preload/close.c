@@ -6,14 +6,16 @@
 #include <unistd.h>
 
 #include "preload/hook.h"
-#include "steer/descriptor.h"
+#include "steer/release.h"
 
 #define CLOSE_ON_EXEC 4 /* CLOSE_RANGE_CLOEXEC, newer than some headers */
 
 HOOK int close(int fd)
 {
-  descriptor_closed(fd);
-  return real()->close(fd);
+  uint64_t held = release_begin(fd);
+  int result = real()->close(fd);
+  release_end(held);
+  return result;
 }
 
 HOOK int close_range(unsigned first, unsigned last, int flags)
@@ -23,20 +25,22 @@ HOOK int close_range(unsigned first, unsigned last, int flags)
     return -1;
   }
   if (!(flags & CLOSE_ON_EXEC))
-    descriptors_closed(first, last);
+    release_all(first, last);
   return real()->close_range(first, last, flags);
 }
 
 HOOK int dup2(int from, int to)
 {
-  if (from != to)
-    descriptor_closed(to);
-  return real()->dup2(from, to);
+  uint64_t held = from != to ? release_begin(to) : 0;
+  int result = real()->dup2(from, to);
+  release_end(held);
+  return result;
 }
 
 HOOK int dup3(int from, int to, int flags)
 {
-  if (from != to)
-    descriptor_closed(to);
-  return real()->dup3(from, to, flags);
+  uint64_t held = from != to ? release_begin(to) : 0;
+  int result = real()->dup3(from, to, flags);
+  release_end(held);
+  return result;
 }

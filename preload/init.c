@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "preload/loader.h"
 #include "steer/start.h"
 
 /* The value, if `variable` is NAME=VALUE of this name (which ends in '='). */
@@ -33,6 +34,7 @@ static void read_variable(struct start_environment *e, const char *variable)
       {"BERTH_LOG_ONLY=", &e->log_only},
       {"BERTH_VERBOSE=", &e->verbose},
       {"BERTH_POLICY=", &e->policy},
+      {"BERTH_STRICT=", &e->strict},
       {"RUNTIME_DIRECTORY=", &e->places.runtime_directory},
       {"XDG_RUNTIME_DIR=", &e->places.xdg_runtime_dir},
       {"TMPDIR=", &e->places.tmpdir},
@@ -53,6 +55,7 @@ static void start(void)
     if (**v == 'B' || **v == 'R' || **v == 'X' || **v == 'T')
       read_variable(&e, *v);
   e.executed = (const char *)getauxval(AT_EXECFN);
+  e.loader = &loader;
   start_recording(&e);
 }
 

@@ -8,7 +8,7 @@ HOOK int listen(int fd, int backlog)
   const struct real *real = init();
   if (!observe_listen_begin(&o, fd))
     return real->listen(fd, backlog);
-  int result = real->listen(fd, backlog);
+  int result = claim_late_port(&o) ? real->listen(fd, backlog) : -1;
   observe_listen(&o, result);
   return result;
 }

@@ -100,6 +100,11 @@ static int in_libc(struct dl_phdr_info *object, size_t size, void *context)
   return 1;
 }
 
+void *real_symbol(void *handle, const char *name)
+{
+  return dlsym ? dlsym(handle, name) : NULL;
+}
+
 static void *find(const char *name)
 {
   struct wanted wanted = {.name = name};

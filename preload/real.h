@@ -13,6 +13,9 @@
 #define REAL_FUNCTIONS(REAL)                                                                       \
   REAL(int, connect, (int, const struct sockaddr *, socklen_t))                                    \
   REAL(int, bind, (int, const struct sockaddr *, socklen_t))                                       \
+  REAL(int, getsockname, (int, struct sockaddr *, socklen_t *))                                    \
+  REAL(int, getsockopt, (int, int, int, void *, socklen_t *))                                      \
+  REAL(int, setsockopt, (int, int, int, const void *, socklen_t))                                  \
   REAL(int, listen, (int, int))                                                                    \
   REAL(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))      \
   REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))                                        \
@@ -39,6 +42,9 @@ struct real {
   REAL_FUNCTIONS(REAL_MEMBER)
 #undef REAL_MEMBER
 };
+
+/* dlsym(3); NULL where the program has none. Before main() alone. */
+void *real_symbol(void *handle, const char *name);
 
 /* All of them, looked up on the first call: in the constructor, or in a hook that another
  * library's constructor calls before it. NULL for one that this libc does not have (execveat

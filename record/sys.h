@@ -96,6 +96,46 @@ static inline uint64_t sys_limit(int resource)
   return syscall(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
 }
 
+static inline int sys_socket(int family, int type, int protocol)
+{
+  return (int)syscall(SYS_socket, family, type, protocol);
+}
+
+static inline int sys_bind(int fd, const void *address, unsigned size)
+{
+  return (int)syscall(SYS_bind, fd, address, size);
+}
+
+static inline int sys_connect(int fd, const void *address, unsigned size)
+{
+  return (int)syscall(SYS_connect, fd, address, size);
+}
+
+static inline int sys_getsockname(int fd, void *address, unsigned *size)
+{
+  return (int)syscall(SYS_getsockname, fd, address, size);
+}
+
+static inline int sys_getsockopt(int fd, int level, int option, void *value, unsigned *size)
+{
+  return (int)syscall(SYS_getsockopt, fd, level, option, value, size);
+}
+
+static inline int sys_setsockopt(int fd, int level, int option, const void *value, unsigned size)
+{
+  return (int)syscall(SYS_setsockopt, fd, level, option, value, size);
+}
+
+static inline long sys_send(int fd, const void *data, size_t size, int flags)
+{
+  return syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+}
+
+static inline long sys_recv(int fd, void *data, size_t size, int flags)
+{
+  return syscall(SYS_recvfrom, fd, data, size, flags, NULL, NULL);
+}
+
 static inline uint32_t sys_getpid(void)
 {
   return (uint32_t)syscall(SYS_getpid);

@@ -61,7 +61,7 @@ static enum socket_kind kind_of(int domain, int type, int protocol)
 
 void descriptor_made(int fd, int domain, int type, int protocol)
 {
-  struct descriptor d = {.kind = (uint8_t)kind_of(domain, type, protocol)};
+  struct descriptor d = {.kind = kind_of(domain, type, protocol)};
   descriptor_set(fd, d);
 }
 
@@ -74,20 +74,20 @@ void descriptor_accepted(int fd)
 /* `connecting` stays: it is only believed where TCP_INFO says so too. */
 void descriptor_closed(int fd)
 {
-  const uint8_t stale = DESCRIPTOR_SETTLED;
+  const uint8_t stale = DESCRIPTOR_SETTLED | DESCRIPTOR_ADDRESS | DESCRIPTOR_OWN_RANGE |
+                        DESCRIPTOR_RANGED;
   struct descriptor d = descriptor_get(fd);
-  if (d.kind == SOCKET_UNKNOWN && !(d.flags & stale))
+  if (d.kind == SOCKET_UNKNOWN && !d.puts_off && !(d.flags & stale))
     return; /* a daemon that closes all numbers there are dirties no page of the table */
   d.kind = SOCKET_UNKNOWN;
+  d.puts_off = 0;
   d.flags &= (uint8_t)~stale;
   descriptor_set(fd, d);
 }
 
-void descriptors_closed(unsigned first, unsigned last)
+unsigned descriptors_used(void)
 {
-  unsigned end = atomic_load_explicit(&used, memory_order_relaxed);
-  for (unsigned fd = first; fd < end && fd <= last; fd++)
-    descriptor_closed((int)fd);
+  return atomic_load_explicit(&used, memory_order_relaxed);
 }
 
 static _Atomic uint32_t bound_ports[65536 / 32];

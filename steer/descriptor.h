@@ -30,12 +30,18 @@ enum descriptor_flag {
   /* What `port` is: */
   DESCRIPTOR_PROGRAM = 4, /* the program bound it */
   DESCRIPTOR_EARLIER = 8, /* an earlier connect() had it; getsockname() may still say so */
+  DESCRIPTOR_POLICY = 16, /* a rule bound it */
+
+  DESCRIPTOR_ADDRESS = 32,   /* bound to an address, and to no port yet */
+  DESCRIPTOR_OWN_RANGE = 64, /* the program set IP_LOCAL_PORT_RANGE */
+  DESCRIPTOR_RANGED = 128,   /* a rule did, and the option is still set */
 };
 
 struct descriptor {
   uint16_t port;
-  uint8_t kind;  /* enum socket_kind */
-  uint8_t flags; /* enum descriptor_flag */
+  uint8_t kind : 4;     /* enum socket_kind */
+  uint8_t puts_off : 4; /* 1: the program set IP_BIND_ADDRESS_NO_PORT itself */
+  uint8_t flags;        /* enum descriptor_flag */
 };
 
 /* Descriptors from here on are not remembered: everything about them is asked. */
@@ -59,7 +65,7 @@ void descriptor_closed(int fd);
 void descriptor_bound_port(uint16_t port);
 bool descriptor_port_was_bound(uint16_t port);
 
-/* The same as descriptor_closed() for all from `first` to `last`. */
-void descriptors_closed(unsigned first, unsigned last);
+/* One more than the highest that was ever remembered: no need to look beyond. */
+unsigned descriptors_used(void);
 
 #endif

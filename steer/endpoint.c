@@ -28,6 +28,13 @@ bool memory_readable(const void *p, size_t size)
   return first / page == last / page || eight_readable((const void *)(last & ~(uintptr_t)7));
 }
 
+bool endpoint_readable(const struct sockaddr *address, socklen_t size)
+{
+  const socklen_t most = sizeof(struct sockaddr_in6);
+  return address && size >= sizeof address->sa_family &&
+         memory_readable(address, size < most ? size : most);
+}
+
 int endpoint_family(const struct sockaddr *address, socklen_t size)
 {
   return address && size >= sizeof address->sa_family ? address->sa_family : AF_UNSPEC;
@@ -57,4 +64,20 @@ bool endpoint_from(struct endpoint *e, const struct sockaddr *address, socklen_t
     return true;
   }
   return false;
+}
+
+socklen_t endpoint_to(const struct endpoint *e, int family, struct sockaddr_storage *address)
+{
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(e->port)};
+  struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(e->port)};
+  memset(address, 0, sizeof *address);
+  if (family == AF_INET) {
+    memcpy(&in.sin_addr, e->address + 12, 4);
+    memcpy(address, &in, sizeof in);
+    return sizeof in;
+  }
+  memcpy(&in6.sin6_addr, e->address, 16);
+  in6.sin6_scope_id = e->scope;
+  memcpy(address, &in6, sizeof in6);
+  return sizeof in6;
 }

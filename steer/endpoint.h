@@ -21,9 +21,16 @@ struct endpoint {
  * Leaves errno changed. */
 bool memory_readable(const void *p, size_t size);
 
+/* The same for a sockaddr: as much of it as endpoint_from() looks at. */
+bool endpoint_readable(const struct sockaddr *address, socklen_t size);
+
 /* Decodes a sockaddr that is known to be readable for `size` bytes. Returns false for a
  * family other than AF_INET and AF_INET6, or one too short for its family. */
 bool endpoint_from(struct endpoint *e, const struct sockaddr *address, socklen_t size);
+
+/* The other way round, for a socket of this family: an IPv4 address on an AF_INET6 socket becomes a
+ * v4-mapped one. Returns the size. */
+socklen_t endpoint_to(const struct endpoint *e, int family, struct sockaddr_storage *address);
 
 /* The family of such a sockaddr; AF_UNSPEC where it is too short to have one. */
 int endpoint_family(const struct sockaddr *address, socklen_t size);

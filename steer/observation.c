@@ -9,36 +9,59 @@
 #include "steer/recorder.h"
 #include "steer/socket.h"
 
+static bool is_fresh(struct descriptor d)
+{
+  return d.kind != SOCKET_UNKNOWN && d.kind != SOCKET_OTHER && !(d.flags & ~DESCRIPTOR_OWN_RANGE);
+}
+
 void observation_begin(struct observation *o, int fd)
 {
   o->fd = fd;
   o->before = descriptor_get(fd);
+  o->fresh = is_fresh(o->before);
+  o->protocol = 0;
   o->state = -1;
   o->time = clock_ns(CLOCK_REALTIME);
   o->began = clock_ns(CLOCK_MONOTONIC);
+  claim_begin(&o->claim);
 }
 
 bool observation_is_idle(int fd)
 {
-  return !recorder_wanted() || descriptor_get(fd).kind == SOCKET_OTHER;
+  return !(recorder_wanted() || rules_any()) || descriptor_get(fd).kind == SOCKET_OTHER;
+}
+
+uint16_t observation_protocol(struct observation *o)
+{
+  if (!o->protocol)
+    o->protocol = socket_protocol(o->fd, o->before.kind);
+  return o->protocol;
 }
 
 bool observation_lacks_port(struct observation *o)
 {
-  struct endpoint local;
   struct descriptor d = o->before;
   if (d.flags & DESCRIPTOR_SETTLED)
     return false;
-  bool ours = socket_local(o->fd, &local);
-  bool lies = d.kind == SOCKET_TCP && (d.flags & DESCRIPTOR_EARLIER) && d.port == local.port;
-  if (ours && (local.port == 0 || lies))
+  bool ours = socket_local(o->fd, &o->local);
+  bool stream = d.kind == SOCKET_TCP || d.kind == SOCKET_MPTCP ||
+                (o->protocol && o->protocol != IPPROTO_UDP);
+  bool lies = stream && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port;
+  if (ours && (o->local.port == 0 || lies))
     return true;
-  if (local.port)
+  if (o->local.port)
     d.flags |= DESCRIPTOR_SETTLED;
   else if (errno == EAFNOSUPPORT)
     d.kind = SOCKET_OTHER;
   descriptor_set(o->fd, d);
   return false;
+}
+
+bool observation_has_own_range(const struct observation *o)
+{
+  if (o->before.flags & (DESCRIPTOR_OWN_RANGE | DESCRIPTOR_RANGED))
+    return o->before.flags & DESCRIPTOR_OWN_RANGE;
+  return !o->fresh && socket_option(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE) != 0;
 }
 
 bool observation_end(struct observation *o, int error)
@@ -57,8 +80,7 @@ bool observation_may_read(const struct observation *o, const struct sockaddr *ad
     return false;
   if ((error == 0 || error == EINPROGRESS) && o->ended - o->began < long_ago)
     return true;
-  return memory_readable(address,
-                         size < sizeof(struct sockaddr_in6) ? size : sizeof(struct sockaddr_in6));
+  return endpoint_readable(address, size);
 }
 
 /* bind() takes AF_UNSPEC for AF_INET (net/ipv4/af_inet.c, __inet_bind). */
@@ -87,6 +109,12 @@ struct record_event observation_event(const struct observation *o, enum record_c
       .error = (uint16_t)(error == EINPROGRESS ? 0 : error),
   };
   return e;
+}
+
+void observation_write(struct observation *o, struct record_event *e)
+{
+  struct record_steering s;
+  recorder_write(e, claim_settle(&o->claim, o->fd, e, &s));
 }
 
 /* A raw socket has no port: getsockname() tells its protocol in that place (raw(7)). */

@@ -18,6 +18,13 @@ void observation_begin(struct observation *o, int fd);
  * kernel where nobody saw the socket made, and remembers the answer. */
 bool observation_lacks_port(struct observation *o);
 
+/* IPPROTO_*, asked once at most. */
+uint16_t observation_protocol(struct observation *o);
+
+/* Whether the program chooses its ports itself, by IP_LOCAL_PORT_RANGE: asked of the kernel where
+ * somebody else could have set it. */
+bool observation_has_own_range(const struct observation *o);
+
 /* Stops the clock: the first thing after the call. Returns whether the call got as far as a
  * socket, and its arguments. */
 bool observation_end(struct observation *o, int error);
@@ -39,6 +46,9 @@ void observation_put_peer(struct record_event *e, const struct endpoint *peer);
 /* Whether a connect, or a send that is one, goes on with, or ends, a connection that an earlier
  * call began. The state of the socket before it must have been asked. */
 bool observation_is_repeat(const struct observation *o, int error);
+
+/* Records the event, with what a rule did. */
+void observation_write(struct observation *o, struct record_event *e);
 
 /* Records a connect, or a send that was one, and what the descriptor is now. */
 void observation_write_connect(struct observation *o, enum record_call call,

@@ -18,14 +18,20 @@
 #include <sys/types.h>
 
 #include "record/layout.h"
+#include "steer/claim.h"
 #include "steer/descriptor.h"
+#include "steer/endpoint.h"
 
 struct observation {
   int fd;
   int error;                   /* errno before the call, put back after it */
   uint64_t time, began, ended; /* CLOCK_REALTIME, then CLOCK_MONOTONIC */
   struct descriptor before;
-  int state; /* TCP's before a connect, where one was not seen to end; -1: not asked */
+  bool fresh;            /* nothing but socket(2) was done with it, as far as one remembers */
+  uint16_t protocol;     /* observation_protocol()'s, once asked; 0: not yet */
+  struct endpoint local; /* once observation_lacks_port() has asked */
+  int state;             /* TCP's before a connect, where one was not seen to end; -1: not asked */
+  struct claim claim;
 };
 
 /* Each returns whether the call is to be observed. If not, nothing but the real call is to be

@@ -35,7 +35,7 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
       !observation_endpoint(&asked, address, size) || !socket_local(o->fd, &local))
     return;
   struct record_event e = observation_event(o, RECORD_BIND, error);
-  e.transport = socket_protocol(o->fd, o->before.kind);
+  e.transport = observation_protocol(o);
   e.chosen_by = asked.port ? RECORD_PROGRAM : RECORD_KERNEL;
   observation_put_local(&e, &local);
   observation_put_peer(&e, &asked);
@@ -44,11 +44,14 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
     if (asked.port)
       descriptor_bound_port(local.port);
     d.port = local.port;
-    d.flags = (uint8_t)((asked.port ? DESCRIPTOR_PROGRAM : 0) |
-                        (local.port ? DESCRIPTOR_SETTLED : 0));
+    d.flags = (uint8_t)((d.flags & DESCRIPTOR_OWN_RANGE) |
+                        (asked.port       ? DESCRIPTOR_PROGRAM
+                         : o->claim.bound ? DESCRIPTOR_POLICY
+                                          : 0) |
+                        (local.port ? DESCRIPTOR_SETTLED : DESCRIPTOR_ADDRESS));
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e, NULL);
+  observation_write(o, &e);
 }
 
 void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result)
@@ -65,7 +68,7 @@ static void listen_ended(struct observation *o, int error)
       !socket_local(o->fd, &local))
     return;
   struct record_event e = observation_event(o, RECORD_LISTEN, error);
-  e.transport = socket_protocol(o->fd, o->before.kind);
+  e.transport = observation_protocol(o);
   observation_put_local(&e, &local);
   if (!error) {
     struct descriptor d = o->before;
@@ -73,7 +76,7 @@ static void listen_ended(struct observation *o, int error)
     d.flags = DESCRIPTOR_SETTLED;
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e, NULL);
+  observation_write(o, &e);
 }
 
 void observe_listen(struct observation *o, int result)

@@ -7,14 +7,31 @@
 #include "steer/recorder.h"
 #include "steer/socket.h"
 
+/* The number has come to another socket, by dup() or from another process: what is remembered of
+ * the connection that its last one had begun tells nothing. */
+static bool is_another(const struct observation *o)
+{
+  struct endpoint local;
+  return o->state == TCP_CLOSE && socket_local(o->fd, &local) && local.port != o->before.port;
+}
+
+static void ask_state(struct observation *o)
+{
+  o->state = socket_tcp_state(o->fd);
+  if (!is_another(o))
+    return;
+  o->before = (struct descriptor){0};
+  o->state = -1;
+}
+
 bool observe_connect_begin(struct observation *o, int fd)
 {
-  if (!recorder_wanted())
+  if (!recorder_wanted() && !rules_any())
     return false; /* SOCKET_OTHER is looked at: its sockaddr tells, at no cost, if it lies */
   o->error = errno;
   observation_begin(o, fd);
   if (o->before.flags & DESCRIPTOR_CONNECTING)
-    o->state = socket_tcp_state(fd);
+    ask_state(o);
   errno = o->error;
   return true;
 }
@@ -45,12 +62,25 @@ static bool program_chose(struct descriptor before, uint16_t port)
   return port && unseen && descriptor_port_was_bound(port);
 }
 
+static bool policy_chose(struct descriptor before, uint16_t port)
+{
+  return port && (before.flags & DESCRIPTOR_POLICY) && before.port == port;
+}
+
 /* What is known of the descriptor after a connect, or a send that is one. */
 static void remember_connect(const struct observation *o, const struct record_event *e, int error)
 {
   struct descriptor d = o->before;
   bool begun = error == 0 || error == EINPROGRESS || error == EINTR;
-  d.flags = e->chosen_by == RECORD_PROGRAM ? DESCRIPTOR_PROGRAM : DESCRIPTOR_EARLIER;
+  bool by_policy = e->local_port && e->chosen_by == RECORD_POLICY;
+  bool bound = o->claim.bound || policy_chose(d, e->local_port) ||
+               (by_policy && e->transport == IPPROTO_UDP); /* which no later connect() gives back */
+  d.flags = (d.flags & (DESCRIPTOR_OWN_RANGE | DESCRIPTOR_ADDRESS)) |
+            (uint8_t)(o->claim.ranged ? DESCRIPTOR_RANGED : 0) |
+            (uint8_t)(o->claim.keeps ? DESCRIPTOR_ADDRESS : 0) |
+            (uint8_t)(e->chosen_by == RECORD_PROGRAM ? DESCRIPTOR_PROGRAM
+                      : bound                        ? DESCRIPTOR_POLICY
+                                                     : DESCRIPTOR_EARLIER);
   if (e->local_port)
     d.port = e->local_port;
   if (error == EINPROGRESS || error == EINTR)
@@ -69,14 +99,16 @@ void observation_write_connect(struct observation *o, enum record_call call,
   if (!socket_local(o->fd, &local) && errno == EAFNOSUPPORT)
     return; /* an address of ours for a socket of another family */
   struct record_event e = observation_event(o, call, error);
-  e.transport = socket_protocol(o->fd, o->before.kind);
+  e.transport = observation_protocol(o);
   observation_put_local(&e, &local);
   observation_put_peer(&e, peer);
   drop_earlier_port(&e, o->before, error);
   if (program_chose(o->before, e.local_port))
     e.chosen_by = RECORD_PROGRAM;
+  else if (policy_chose(o->before, e.local_port))
+    e.chosen_by = RECORD_POLICY;
+  observation_write(o, &e);
   remember_connect(o, &e, error);
-  recorder_write(&e, NULL);
 }
 
 /* Errors that a connection in progress does not end with: they are of an attempt of its own. */
@@ -103,6 +135,10 @@ bool observation_is_repeat(const struct observation *o, int error)
     return false;
   if (error != EALREADY && error != EINTR) /* else it goes on */
     d.flags &= (uint8_t)~DESCRIPTOR_CONNECTING;
+  if (o->claim.bound) { /* the next one will leave from there */
+    d.flags = (uint8_t)((d.flags & ~DESCRIPTOR_EARLIER) | DESCRIPTOR_POLICY);
+    d.port = o->claim.offer.low;
+  }
   descriptor_set(o->fd, d);
   return true;
 }

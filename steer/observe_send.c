@@ -34,14 +34,16 @@ static void write_datagram(struct observation *o, enum record_call call,
   if (!socket_local(o->fd, &local) || (local.port == 0 && error != EAGAIN))
     return;
   struct record_event e = observation_event(o, call, error);
-  e.transport = socket_protocol(o->fd, o->before.kind);
+  e.transport = observation_protocol(o);
   observation_put_local(&e, &local);
   observation_put_peer(&e, peer);
+  observation_write(o, &e);
   if (local.port) {
     struct descriptor d = {.port = local.port, .kind = o->before.kind, .flags = DESCRIPTOR_SETTLED};
+    d.flags |= e.chosen_by == RECORD_POLICY ? DESCRIPTOR_POLICY : 0;
+    d.flags |= o->claim.ranged ? DESCRIPTOR_RANGED : 0;
     descriptor_set(o->fd, d);
   }
-  recorder_write(&e, NULL);
 }
 
 static void send_ended(struct observation *o, enum record_call call, int flags,

@@ -218,7 +218,7 @@ void place_describe(struct text *t)
     text_string(t, "not recording: BERTH_RECORD cannot be used");
   } else if (path[0]) {
     text_string(t, "recording to ");
-    text_string(t, path);
+    text_string(t, text_begins(path, RECORD_PREPARED) ? path + 1 : path);
   } else {
     text_string(t, "recording, from the first event on, to ");
     default_place(t);

@@ -26,8 +26,10 @@ static void warn(const char *variable, const char *value, const char *what)
 }
 
 /* Copies, one after the other, so that a program that sets no variable has one page more. */
-static char room[4 * PATH_MAX];
+static char room[5 * PATH_MAX];
 static size_t used;
+
+static const char *policy_path; /* of one that was loaded */
 
 /* The first `n` bytes, and a NUL; NULL where they do not fit. */
 static const char *keep(const char *value, size_t n)
@@ -153,6 +155,41 @@ static void set_name(const char *executed)
   recorder_config.name = name ? name : "?";
 }
 
+/* The policy, or why there is none: said once, and then every call that it might have steered
+ * fails, or none is steered. */
+static void set_policy(const struct start_environment *e)
+{
+  bool strict = e->strict && text_equal(e->strict, "1");
+  const char *path = e->policy && e->policy[0] ? keep_path("BERTH_POLICY", e->policy) : "";
+  if (!e->policy || !e->policy[0])
+    return;
+  const char *wrong = path[0] ? rules_load(path, recorder_config.name, e->loader) : "";
+  if (wrong && wrong[0])
+    warn("BERTH_POLICY", e->policy, wrong);
+  if (wrong && strict)
+    rules_refuse();
+  policy_path = wrong ? NULL : path;
+}
+
+static void describe_policy(struct text *t)
+{
+  text_string(t, "; ");
+  if (rules_refused()) {
+    text_string(t, "policy not loaded: calls are refused");
+  } else if (!policy_path) {
+    text_string(t, "no policy: observing only");
+  } else {
+    text_string(t, "policy ");
+    text_string(t, policy_path);
+    text_string(t, ", ");
+    text_u64(t, rules_active());
+    text_string(t, " of ");
+    text_u64(t, rules_count());
+    text_string(t, " rules are for this program, by ");
+    text_string(t, rules_have_range() ? "range and bind" : "bind");
+  }
+}
+
 static void say_hello(void)
 {
   char line[512];
@@ -161,8 +198,17 @@ static void say_hello(void)
   text_string(&t, recorder_config.name);
   text_string(&t, ": ");
   place_describe(&t);
-  text_string(&t, "; no policy: observing only\n");
+  describe_policy(&t);
+  text_string(&t, "\n");
   log_stderr(t.start, (size_t)(t.at - t.start));
+}
+
+/* A recording that `berth run` made for the whole tree also holds what the rules remember. */
+static void share_rules(void)
+{
+  const struct record_map *map = place_current();
+  if (map && map->state_size)
+    rules_share(map->state, map->state_size);
 }
 
 void start_recording(const struct start_environment *e)
@@ -173,9 +219,9 @@ void start_recording(const struct start_environment *e)
   set_name(e->executed);
   recorder_config.started = clock_ns(CLOCK_REALTIME);
   set_places(&e->places);
-  if (e->policy && e->policy[0])
-    warn("BERTH_POLICY", e->policy, "this berth observes only: it does not steer yet");
+  set_policy(e);
   recorder_start();
+  share_rules();
   if (e->verbose && text_equal(e->verbose, "1"))
     say_hello();
 }

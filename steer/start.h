@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * The environment of a program becomes the recorder's configuration.
+ * The environment of a program becomes the recorder's configuration, and its policy.
  */
 #ifndef BERTH_STEER_START_H
 #define BERTH_STEER_START_H
 
 #include "record/directory.h"
+#include "steer/rules.h"
 
 /* Values of the variables, NULL where not set; what is needed later is copied. */
 struct start_environment {
-  const char *record, *events, *log, *log_only, *verbose, *policy; /* BERTH_... */
+  const char *record, *events, *log, *log_only, *verbose, *policy, *strict; /* BERTH_... */
+  const struct rules_loader *loader; /* for a policy that is JSON */
   struct record_places places;
   const char *executed; /* the file executed, as execve() was given it; may be NULL */
 };

@@ -7,6 +7,7 @@ script into a namespace, runs all of them and prints TAP. A test fails by an exc
 skipped by Skip. What waits, waits for a condition; a test that waits too long is ended.
 """
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -65,6 +66,16 @@ def enter_namespace():
         print("1..0 # SKIP no network namespace:", probe.stderr.strip())
         sys.exit(0)
     os.execvp("unshare", ["unshare", how, "sh", "-c", shell, sys.executable, *sys.argv])
+
+
+def fresh_namespace():
+    """Moves the test, and what it starts from now on, into another network namespace, with lo up:
+    no socket, no TIME_WAIT and no setting is left in it from the tests before."""
+    clone_newnet = 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(clone_newnet):
+        raise Skip("no network namespace: " + os.strerror(ctypes.get_errno()))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def sysctl(name, value=None):

@@ -8,7 +8,7 @@
 . "$srcdir/tests/tap.sh"
 man=$srcdir/man
 
-for page in "$man"/*.[18]; do
+for page in "$man"/*.[158]; do
 	name=${page##*/}
 	if command -v mandoc >/dev/null; then
 		is "$name: mandoc finds nothing" "$(mandoc -T lint -W warning "$page" 2>&1)" ""

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What berth costs, in system calls, counted by strace."""
 import collections
+import contextlib
+import json
 import os
+import socket
 import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, PROGRAMS, Server, equal, need
+from berthtest import BERTH, LIBBERTH, PROGRAMS, Server, equal, need, port_range
 
 FEW, MANY = 20, 220
 
@@ -27,16 +30,18 @@ def trace(command, **variables):
                                if "(" in c and not c.startswith(("<...", "+++", "---")))
 
 
-def trace_calls(kind, count, port, shim):
+def trace_calls(kind, count, port, shim, **variables):
     """`count` calls of this kind; recorded, if so, in a directory that was empty."""
     command = [f"{PROGRAMS}/calls", kind, count, port]
     with tempfile.TemporaryDirectory() as folder:
-        return trace(command, **({"LD_PRELOAD": LIBBERTH, "BERTH_RECORD": folder} if shim else {}))
+        if shim:
+            variables = dict(variables, LD_PRELOAD=LIBBERTH, BERTH_RECORD=folder)
+        return trace(command, **variables)
 
 
-def grown(kind, port, shim):
+def grown(kind, port, shim, **variables):
     """The system calls that MANY calls of this kind make and FEW do not."""
-    few, many = (trace_calls(kind, count, port, shim) for count in (FEW, MANY))
+    few, many = (trace_calls(kind, count, port, shim, **variables) for count in (FEW, MANY))
     many.subtract(few)
     assert many.total() >= MANY - FEW, f"{kind} makes no system calls: {many}"
     return many
@@ -131,6 +136,119 @@ def test_read_write():
     """read, write; socket, dup2, close: none more"""
     equal(cost("read-write"), {}, "more for read and write")
     equal(cost("socket"), {}, "more for socket, dup2 and close")
+
+
+# --- what a policy adds --------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def image(rule):
+    """A compiled policy of this one rule: its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/policy.json", "w") as f:
+            json.dump({"version": 1, "rules": [{"name": "counted", **rule}]}, f)
+        subprocess.run([BERTH, "compile", f"{folder}/policy.json", "-o", f"{folder}/image"],
+                       check=True)
+        yield f"{folder}/image"
+
+
+def cost_steered(kind, bare, rule):
+    """What the shim and this rule add to one call over the plain one of kind `bare`."""
+    need("strace")
+    with Server() as server, image(rule) as path:
+        plain = grown(bare, server.port, False)
+        steered = grown(kind, server.port, True, BERTH_POLICY=path)
+    steered.subtract(plain)
+    each = {name: round(n / (MANY - FEW), 1) for name, n in steered.items()}
+    added = {name: n for name, n in sorted(each.items()) if n}
+    print(f"# {kind} with {json.dumps(rule)}: {sum(added.values()):g}: {added}")
+    return added
+
+
+def steered(kind, rule, bound):
+    """The sum, and that it is no more than this."""
+    added = sum(cost_steered(kind, kind, rule).values())
+    assert added <= bound, f"{kind} with {rule}: {added} system calls more, {bound} allowed"
+    return added
+
+
+RANGE = {"via": "range", "local_ports": ["40000-59999"]}
+# So many that a port which an earlier call closed just now is hardly ever drawn.
+BIND = {"via": "bind", "local_ports": ["2000-32767"]}
+
+
+def test_steered_by_range():
+    """a TCP connect steered by range to a free port: at most 4 system calls more"""
+    steered("connect", RANGE, 4)
+    for order in "kernel", "sequential", "least-recent", "hash":
+        steered("connect", {**RANGE, "order": order}, 4)
+    steered("connect", {"local_ports": ["40000-59999"]}, 4)
+    steered("refused", RANGE, 5)
+
+
+def test_steered_by_bind():
+    """a TCP connect steered by bind to a port that nobody has: at most 7 more"""
+    steered("connect", BIND, 7.5)
+    steered("refused", BIND, 8.5)
+
+
+def test_steered_inherited():
+    """a TCP connect of a socket that came through execve, steered by range: at most 9 more"""
+    steered("connect-inherited", RANGE, 9)
+
+
+def test_steered_udp():
+    """a UDP connect steered by range or bind: at most 6 more, a sendto 7"""
+    steered("udp", RANGE, 6)
+    steered("udp", BIND, 6)
+    steered("udp-sendto", RANGE, 7)
+    steered("udp-sendto", BIND, 7)
+
+
+def test_steered_bind():
+    """a bind to port 0 of a UDP socket, steered: at most 7 more"""
+    steered("bind", RANGE, 7)
+
+
+def test_steered_from_pool():
+    """a TCP connect steered by range from a pool of addresses: at most 9 more"""
+    steered("connect", {**RANGE, "local_addresses": ["127.0.0.2", "127.0.0.3"]}, 9)
+
+
+def test_matched_not_steered():
+    """a connection that a rule leaves alone, or no rule takes: as many as without, and one look"""
+    steered("connect", {"match": {"to": ["192.0.2.0/24"]}, **RANGE}, 2)
+    steered("connect", {"match": {"to": ["127.0.0.0/8"]}}, 2)
+    steered("send-used", RANGE, 0)
+    steered("send-bound", RANGE, 0)
+    steered("read-write", RANGE, 0)
+    steered("socket", RANGE, 0)
+
+
+def cost_of_refusal(via, low):
+    """What one candidate more costs that the kernel refuses: all ports of the set have listeners,
+    and no window is offered where `tries` is given."""
+    with contextlib.ExitStack() as stack:
+        for port in range(low, low + 5):
+            s = stack.enter_context(socket.socket())
+            s.bind(("127.0.0.1", port))
+            s.listen()
+        one, five = (sum(cost_steered("no-port", "connect", {
+            "via": via, "tries": 64, "local_ports": [f"{low}-{low + n - 1}"]}).values())
+                     for n in (1, 5))
+    each = (five - one) / 4
+    print(f"# {via}: {each:g} system calls for each refused candidate")
+    return each
+
+
+def test_refused_by_range():
+    """a candidate that the kernel refuses, by range: 2 system calls"""
+    port_range(62000, 62999)  # where no other test leaves from
+    assert cost_of_refusal("range", 62000) <= 2
+
+
+def test_refused_by_bind():
+    """a candidate that the kernel refuses, by bind: at most 6, two of them to ask who has it"""
+    assert cost_of_refusal("bind", 1500) <= 6
 
 
 # --- programs that never connect ----------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/match.h"
 #include "cli/preload.h"
+#include "policy/nearest.h"
 
 static struct record_event to(uint8_t a, uint8_t d, uint16_t port)
 {
@@ -75,7 +76,7 @@ static void a_listener_has_no_destination(void **state)
 static void port_lists(void **state)
 {
   (void)state;
-  struct port_set set = {{0}};
+  struct port_bits set = {{0}};
   const char *problem = NULL;
   assert_true(parse_ports(&set, "0,65535,100-102", &problem));
   assert_int_equal(set.bits[0], 1);
@@ -97,10 +98,10 @@ static void the_nearest_word_is_named_if_it_is_near(void **state)
 {
   (void)state;
   static const char *const words[] = {"run", "log", "stats", "env"};
-  assert_string_equal(nearest("lgo", word, 4, words), "log");
-  assert_string_equal(nearest("stat", word, 4, words), "stats");
-  assert_string_equal(nearest("rnu", word, 4, words), "run");
-  assert_null(nearest("zzzzzz", word, 4, words));
+  assert_string_equal(policy_nearest("lgo", word, 4, words), "log");
+  assert_string_equal(policy_nearest("stat", word, 4, words), "stats");
+  assert_string_equal(policy_nearest("rnu", word, 4, words), "run");
+  assert_null(policy_nearest("zzzzzz", word, 4, words));
 }
 
 static void expect_preload(const char *existing, const char *want)

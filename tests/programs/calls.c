@@ -71,6 +71,18 @@ static void connect_local(int inherited, int fails)
   }
 }
 
+static void connect_udp(int sends)
+{
+  for (int i = 0; i < count; i++) {
+    int fd = udp();
+    if (sends)
+      must(sendto(fd, "x", 1, 0, any(&nobody), sizeof nobody) == 1, "sendto");
+    else
+      must(connect(fd, any(&nobody), sizeof nobody) == 0, "connect");
+    close(fd);
+  }
+}
+
 /* --- sends --------------------------------------------------------------------------------- */
 
 static void send_each(int fd, struct sockaddr_in *to)
@@ -209,6 +221,10 @@ static void call(const char *kind, int inherited)
     connect_each(inherited, &server, 0);
   else if (is(kind, "refused") || is(kind, "refused-inherited"))
     connect_each(inherited, &nobody, 1);
+  else if (is(kind, "no-port"))
+    connect_each(0, &server, 1);
+  else if (is(kind, "udp") || is(kind, "udp-sendto"))
+    connect_udp(is(kind, "udp-sendto"));
   else if (is(kind, "unix") || is(kind, "unix-inherited"))
     connect_local(inherited, 0);
   else if (is(kind, "unix-refused") || is(kind, "unix-refused-inherited"))

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cli/explain.h"
+#include "policy/pool.h"
+#include "policy/words.h"
+#include "record/text.h"
+
+/* --- as text --------------------------------------------------------------------------------- */
+
+static const char *name_of(const policy_image *p, uint32_t rule)
+{
+  return policy_string(p, policy_rule(p, rule)->name);
+}
+
+static void print_ports(const struct answer *a)
+{
+  const struct port_set *set = &a->set;
+  printf("  ports        %u", set->size);
+  for (uint32_t i = 0; i < set->run_count && i < 8; i++) {
+    const struct port_run *run = &set->runs[i];
+    unsigned last = run->first + (run->count - 1) * set->stride;
+    printf(run->count > 1 ? "%s %u-%u" : "%s %u", i ? "," : ":", run->first, last);
+  }
+  if (set->run_count > 8)
+    printf(", and %u more ranges", set->run_count - 8);
+  if (set->stride > 1)
+    printf(", every %u", set->stride);
+  putchar('\n');
+}
+
+static void print_means(const struct answer *a)
+{
+  if (a->by_range)
+    printf("  by range     %u ports: IP_LOCAL_PORT_RANGE, shared by the 4-tuple rule\n",
+           a->by_range);
+  if (a->by_bind)
+    printf("  by bind      %u ports: bind() before connect(), with SO_REUSEADDR\n", a->by_bind);
+  if (a->by_range && a->by_bind)
+    puts("               the set needs both: each port is always claimed the same way");
+}
+
+static void print_candidates(const struct answer *a)
+{
+  printf("  order        %s%s\n", policy_orders.words[a->rule->order],
+         a->window ? ": the kernel picks, in windows of at most 64 ports" : "");
+  fputs("  candidates  ", stdout);
+  for (uint32_t i = 0; i < a->candidate_count; i++)
+    printf(" %u", a->candidates[i]);
+  puts(a->candidate_count ? " (of a new run)" : " none: the set is empty here");
+}
+
+static void print_rule(const struct answer *a, bool ipv4)
+{
+  uint32_t sources = policy_pool_size(a->image, ipv4 ? a->rule->ipv4 : a->rule->ipv6);
+  printf("rule '%s' takes it\n", name_of(a->image, a->number));
+  if (!a->rule->steers) {
+    puts("  it steers nothing: the kernel chooses");
+    return;
+  }
+  print_ports(a);
+  print_means(a);
+  if (sources)
+    printf("  from         %u addresses, in turn\n", sources);
+  print_candidates(a);
+  printf("  exhausted    %s\n",
+         a->rule->exhausted == POLICY_LEAVE ? "the kernel chooses then" : "the call fails");
+}
+
+void explain_as_text(const struct answer *a, const struct question *q)
+{
+  const policy_image *p = a->image;
+  for (uint32_t i = 0; i < a->number; i++)
+    printf("rule '%s' does not: %s\n", name_of(p, i), why_not(p, policy_rule(p, i), q));
+  if (a->rule)
+    print_rule(a, address_is_ipv4(q->connection.address));
+  else
+    puts("no rule takes it: the kernel chooses");
+}
+
+/* --- as JSON --------------------------------------------------------------------------------- */
+
+static json_t *passed_over(const struct answer *a, const struct question *q)
+{
+  const policy_image *p = a->image;
+  json_t *all = json_array();
+  for (uint32_t i = 0; i < a->number; i++)
+    json_array_append_new(all, json_pack("{ss,ss}", "name", name_of(p, i), "because",
+                                         why_not(p, policy_rule(p, i), q)));
+  return all;
+}
+
+static json_t *ranges_of(const struct port_set *set)
+{
+  json_t *all = json_array();
+  for (uint32_t i = 0; i < set->run_count; i++) {
+    const struct port_run *run = &set->runs[i];
+    json_array_append_new(
+        all, json_pack("[i,i]", run->first, (int)(run->first + (run->count - 1) * set->stride)));
+  }
+  return all;
+}
+
+static json_t *candidates_of(const struct answer *a)
+{
+  json_t *all = json_array();
+  for (uint32_t i = 0; i < a->candidate_count; i++)
+    json_array_append_new(all, json_integer(a->candidates[i]));
+  return all;
+}
+
+void explain_as_json(const struct answer *a, const struct question *q)
+{
+  bool steers = a->rule && a->rule->steers;
+  json_t *o = json_pack("{si,ss?,sb,so}", "version", 1, "rule",
+                        a->rule ? name_of(a->image, a->number) : NULL, "steers", steers,
+                        "passed_over", passed_over(a, q));
+  if (steers)
+    json_object_update_new(o, json_pack("{ss,ss,si,si,si,si,so,so}", "order",
+                                        policy_orders.words[a->rule->order], "exhausted",
+                                        policy_exhausteds.words[a->rule->exhausted], "ports",
+                                        (int)a->set.size, "every", (int)a->set.stride, "by_range",
+                                        (int)a->by_range, "by_bind", (int)a->by_bind, "ranges",
+                                        ranges_of(&a->set), "candidates", candidates_of(a)));
+  json_dumpf(o, stdout, JSON_COMPACT);
+  putchar('\n');
+  json_decref(o);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the machine, that is this network namespace, says of ports, for commands that tell what a
+ * policy would do here.
+ */
+#ifndef BERTH_CLI_HERE_H
+#define BERTH_CLI_HERE_H
+
+#include <stdbool.h>
+
+#include "policy/set.h"
+
+/* As libberth.so reads it at a program's start. Allocated for the life of the command. */
+const struct policy_machine *machine_here(void);
+
+/* Whether the kernel knows IP_LOCAL_PORT_RANGE. */
+bool range_works_here(void);
+
+/* A rule's set on this machine; to be freed with free((void *)set.runs). */
+struct port_set set_here(const policy_image *p, const struct policy_rule *rule);
+
+/* How many ports of the set would be claimed by `range`; the rest by bind. */
+uint32_t count_by_range(const struct policy_rule *rule, const struct port_set *set);
+
+#endif

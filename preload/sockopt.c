@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+//
+// A program that sets IP_LOCAL_PORT_RANGE chooses its ports itself, and one that reads it is to find
+// what it has set.
+#include "preload/hook.h"
+#include "steer/claim.h"
+
+HOOK int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+{
+  int result = real()->setsockopt(fd, level, option, value, size);
+  if (result == 0)
+    claim_option_set(fd, level, option, value, size);
+  return result;
+}
+
+HOOK int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+{
+  claim_option_asked(fd, level, option);
+  return real()->getsockopt(fd, level, option, value, size);
+}

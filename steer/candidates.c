@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+#include "steer/candidates.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "policy/siphash.h"
+#include "record/sys.h"
+#include "steer/local.h"
+
+/* From so many refusals on, what is refused is remembered for the next calls... */
+#define REFUSALS_REMEMBERED 2
+/* ... and from so many on, ports are offered by windows of a word of the hint. */
+#define REFUSALS_SINGLY 2
+/* Of an order of its own, so many candidates are offered whatever the hints say. */
+#define REFUSALS_BY_ORDER 16
+#define WINDOW 64
+#define SCRATCH_SIZE (65536 / 8)
+
+static atomic_bool range_distrusted;
+
+void candidates_distrust_range(void)
+{
+  atomic_store_explicit(&range_distrusted, true, memory_order_relaxed);
+}
+
+/* --- what a number stands for ---------------------------------------------------------------- */
+
+static uint16_t port_of(const struct candidates *c, uint32_t index)
+{
+  return port_set_port(&c->rule->set, index);
+}
+
+/* By which of the two mechanisms a port is claimed: always the same one, because each finds a port
+ * taken that the other holds. */
+static uint32_t run_by_range(const struct candidates *c, uint16_t port)
+{
+  uint8_t via = c->rule->rule->via;
+  if (c->flow->binds || via == POLICY_BIND)
+    return 0;
+  if (via == POLICY_RANGE)
+    return 65536u - port;
+  if (atomic_load_explicit(&range_distrusted, memory_order_relaxed))
+    return 0;
+  return policy_machine_run(rules_machine(), port);
+}
+
+static bool by_range(const struct candidates *c, uint16_t port)
+{
+  return run_by_range(c, port);
+}
+
+/* A connection to a port of this machine, from that very port, would connect to itself. */
+static bool connects_to_itself(struct candidates *c, uint16_t port)
+{
+  if (port != c->flow->peer.port || c->flow->binds)
+    return false;
+  if (!c->peer_is_local)
+    c->peer_is_local = address_is_local(&c->flow->peer) ? 2 : 1;
+  return c->peer_is_local == 2;
+}
+
+static bool may_have_windows(const struct candidates *c)
+{
+  const struct policy_rule *rule = c->rule->rule;
+  return c->rule->set.stride == 1 && !rule->rest && !c->flow->binds && rule->via != POLICY_BIND;
+}
+
+/* The numbers [index, end) are of consecutive ports, all by range, none that connects to itself;
+ * at most up to `limit`. */
+static uint32_t stretch(struct candidates *c, uint32_t index, uint32_t limit)
+{
+  uint32_t end = port_set_contiguous(&c->rule->set, index);
+  uint16_t port = port_of(c, index), peer = c->flow->peer.port;
+  uint32_t length = (end < limit ? end : limit) - index, run = run_by_range(c, port);
+  if (length > run)
+    length = run;
+  if (peer >= port && peer < port + length && connects_to_itself(c, peer))
+    length = (uint32_t)(peer - port);
+  return index + length;
+}
+
+/* --- what was offered in this call ----------------------------------------------------------- */
+
+static void note_offered(struct candidates *c, uint32_t index)
+{
+  if (c->offered_count == CANDIDATES_KEPT && !c->scratch) {
+    void *map = sys_map(SCRATCH_SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    c->scratch = map == MAP_FAILED ? NULL : map;
+  }
+  if (c->scratch)
+    c->scratch[index / 8] |= (unsigned char)(1u << index % 8);
+  else if (c->offered_count < CANDIDATES_KEPT)
+    c->offered[c->offered_count++] = (uint16_t)index;
+}
+
+static bool was_offered(const struct candidates *c, uint32_t index)
+{
+  if (c->scratch && c->scratch[index / 8] >> index % 8 & 1)
+    return true;
+  for (uint32_t i = 0; i < c->offered_count; i++)
+    if (c->offered[i] == index)
+      return true;
+  return false;
+}
+
+/* --- rest ------------------------------------------------------------------------------------ */
+
+static uint64_t rest_key(const struct candidates *c, uint16_t port)
+{
+  const uint64_t words[] = {c->tag, port};
+  return siphash(rules_state()->header->key, words, 2);
+}
+
+static bool is_resting(const struct candidates *c, uint16_t port)
+{
+  uint32_t rest = c->rule->rule->rest;
+  return rest && !rest_is_over(&rules_state()->rest, rest_key(c, port), c->now, rest);
+}
+
+/* --- a call ---------------------------------------------------------------------------------- */
+
+/* RFC 6056's F and G, and the name of this destination's hints. */
+static uint64_t flow_hash(const struct candidates_flow *flow, uint64_t what)
+{
+  uint64_t words[6];
+  memcpy(&words[0], flow->local, 16);
+  memcpy(&words[2], flow->peer.address, 16);
+  words[4] = (uint64_t)flow->peer.scope << 32 | (uint64_t)flow->transport << 16 | flow->peer.port;
+  words[5] = what;
+  return siphash(rules_state()->header->key, words, 6);
+}
+
+static void begin_order(struct candidates *c)
+{
+  enum policy_order order = c->rule->rule->order;
+  struct order_input in = {.size = c->rule->set.size, .state = &c->order};
+  if (order == POLICY_HASH || order == POLICY_DOUBLE_HASH) {
+    in.flow = flow_hash(c->flow, 1);
+    in.other_flow = flow_hash(c->flow, 2);
+  }
+  if (order != POLICY_KERNEL && order != POLICY_SEQUENTIAL && order != POLICY_LEAST_RECENT)
+    c->random = in.random = policy_state_draw(rules_state());
+  order_begin(&c->walk, order, &in);
+}
+
+void candidates_begin(struct candidates *c, const struct active_rule *rule,
+                      const struct candidates_flow *flow)
+{
+  const struct policy_state *state = rules_state();
+  c->rule = rule;
+  c->flow = flow;
+  c->order = rule->order;
+  c->now = (uint32_t)(flow->now / 62500000);
+  c->tag = flow_hash(flow, (uint64_t)rule->number << 8) | 1;
+  c->taken = taken_find(state->taken, c->tag, flow->now);
+  c->given_back_first = taken_given_back(state->taken);
+  c->offers = c->refused = c->cursor = c->covered = c->offered_count = 0;
+  c->last_pass = false;
+  c->peer_is_local = 0;
+  c->scratch = NULL;
+  if (rule->set.size)
+    begin_order(c);
+  if (rule->set.size && rule->rule->order == POLICY_KERNEL)
+    c->cursor = atomic_load_explicit(&c->order.words->next, memory_order_relaxed) % rule->set.size;
+}
+
+void candidates_end(struct candidates *c)
+{
+  if (c->scratch)
+    sys_unmap(c->scratch, SCRATCH_SIZE);
+}
+
+static void one(const struct candidates *c, uint32_t index, struct candidate *offer)
+{
+  offer->low = offer->high = port_of(c, index);
+  offer->index = index;
+  offer->count = 1;
+  offer->by_range = by_range(c, offer->low);
+}
+
+static void window(const struct candidates *c, uint32_t first, uint32_t end,
+                   struct candidate *offer)
+{
+  one(c, first, offer);
+  offer->high = port_of(c, end - 1);
+  offer->count = end - first;
+}
+
+/* Orders that say which port comes next are overridden by a hint, which may be stale, only where
+ * most ports are taken anyway. */
+static bool heeds_hints(const struct candidates *c)
+{
+  uint8_t order = c->rule->rule->order;
+  return c->refused >= REFUSALS_BY_ORDER || order == POLICY_KERNEL || order == POLICY_RANDOM ||
+         order == POLICY_RANDOM_START;
+}
+
+static bool is_put_off(const struct candidates *c, uint32_t index)
+{
+  return c->taken && heeds_hints(c) && taken_test(c->taken, index);
+}
+
+static bool is_left_out(struct candidates *c, uint32_t index)
+{
+  uint16_t port = port_of(c, index);
+  return connects_to_itself(c, port) || is_resting(c, port);
+}
+
+/* order `kernel`: from where the last call came to on, a word at a time; the kernel picks. */
+static bool next_for_kernel(struct candidates *c, struct candidate *offer)
+{
+  uint32_t size = c->rule->set.size;
+  while (c->covered < size + WINDOW) {
+    uint32_t from = c->cursor % size, at = from, width;
+    if (c->taken)
+      at = taken_next_window(c->taken, size, from, &width);
+    if (at >= size)
+      return false;
+    if (at / WINDOW != from / WINDOW)
+      c->covered += (at + size - from) % size;
+    uint32_t end = stretch(c, at, at / WINDOW * WINDOW + WINDOW);
+    uint32_t taken = end > at ? end - at : 1;
+    c->cursor = at + taken;
+    c->covered += taken;
+    if (taken > 1) {
+      window(c, at, end, offer);
+      return true;
+    }
+    if (!connects_to_itself(c, port_of(c, at)) && !was_offered(c, at)) {
+      one(c, at, offer);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* A number that is not put off, uniformly: by the walk while that finds one soon, else by counting
+ * those that are left. */
+static bool draw(struct candidates *c, uint32_t *index)
+{
+  bool may_count = c->rule->rule->order == POLICY_RANDOM && !c->rule->rule->rest;
+  for (int tries = 0; order_next(&c->walk, index); tries++) {
+    if (!is_put_off(c, *index) && !is_left_out(c, *index) && !was_offered(c, *index))
+      return true;
+    if (c->taken && may_count && tries == 16)
+      break;
+  }
+  if (!c->taken || !may_count)
+    return false;
+  uint32_t left = taken_free_count(c->taken, c->rule->set.size);
+  for (uint32_t tries = 0; left && tries < WINDOW; tries++) {
+    c->random = c->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    *index = taken_nth_free(c->taken, c->rule->set.size, (uint32_t)(c->random >> 33) % left);
+    if (*index < c->rule->set.size && !is_left_out(c, *index) && !was_offered(c, *index))
+      return true;
+  }
+  return false;
+}
+
+/* The window of `index`'s word, whole if that can be. */
+static void widen(struct candidates *c, uint32_t index, struct candidate *offer)
+{
+  uint32_t word = index / WINDOW * WINDOW, end = stretch(c, word, word + WINDOW);
+  if (end > index)
+    window(c, word, end, offer);
+  else if ((end = stretch(c, index, word + WINDOW)) > index)
+    window(c, index, end, offer);
+}
+
+static bool next_hinted(struct candidates *c, struct candidate *offer)
+{
+  uint32_t index;
+  uint8_t order = c->rule->rule->order;
+  if (order == POLICY_KERNEL && may_have_windows(c))
+    return next_for_kernel(c, offer);
+  if (!draw(c, &index))
+    return false;
+  one(c, index, offer);
+  bool widens = order == POLICY_RANDOM && c->refused >= REFUSALS_SINGLY && may_have_windows(c);
+  if (widens)
+    widen(c, index, offer);
+  return true;
+}
+
+/* Nothing is left to be found in this window: each of its ports was offered singly. */
+static bool all_offered(const struct candidates *c, uint32_t index, uint32_t end)
+{
+  if (end - index > c->offers)
+    return false;
+  while (index < end && was_offered(c, index))
+    index++;
+  return index == end;
+}
+
+/* All that the hints left out, in the order of the ports. */
+static bool next_of_rest(struct candidates *c, struct candidate *offer)
+{
+  uint32_t size = c->rule->set.size;
+  while (c->cursor < size) {
+    uint32_t at = c->cursor;
+    uint32_t end = may_have_windows(c) && !c->rule->rule->tries ? stretch(c, at, size) : at;
+    c->cursor = end > at ? end : at + 1;
+    if (end > at + 1 && !all_offered(c, at, end)) {
+      window(c, at, end, offer);
+      return true;
+    }
+    if (end <= at + 1 && !was_offered(c, at) && !is_left_out(c, at)) {
+      one(c, at, offer);
+      return true;
+    }
+  }
+  return false;
+}
+
+static void end_hints(struct candidates *c)
+{
+  if (!c->last_pass)
+    c->cursor = 0;
+  c->last_pass = true;
+}
+
+bool candidates_next(struct candidates *c, struct candidate *offer)
+{
+  uint32_t tries = c->rule->rule->tries;
+  if (!c->rule->set.size || (tries && c->offers >= tries))
+    return false;
+  /* As many offers as ports: somebody unsets what this call notes. The last pass has an end. */
+  if (c->offers >= c->rule->set.size + WINDOW)
+    end_hints(c);
+  bool found = !c->last_pass && next_hinted(c, offer);
+  if (!found) {
+    end_hints(c);
+    found = next_of_rest(c, offer);
+  }
+  if (!found)
+    return false;
+  c->offers++;
+  c->given_back = taken_given_back(rules_state()->taken);
+  if (offer->count == 1)
+    note_offered(c, offer->index);
+  return true;
+}
+
+/* --- what became of it ----------------------------------------------------------------------- */
+
+/* All that was offered before the number `last`. */
+static void remember(struct candidates *c, uint32_t last)
+{
+  const struct policy_state *state = rules_state();
+  c->taken = taken_make(state->taken, c->tag, c->flow->now);
+  for (uint32_t i = 0; c->taken && i < c->offered_count; i++)
+    if (c->offered[i] != last)
+      taken_refused(state->taken, c->taken, c->offered[i], 1, c->given_back_first);
+}
+
+void candidates_refused(struct candidates *c, const struct candidate *offer)
+{
+  c->refused++;
+  if (!c->taken && (offer->count > 1 || c->refused >= REFUSALS_REMEMBERED))
+    remember(c, offer->index);
+  if (c->taken)
+    taken_refused(rules_state()->taken, c->taken, offer->index, offer->count, c->given_back);
+}
+
+bool candidates_reserve(struct candidates *c, const struct candidate *offer, bool known_free)
+{
+  bool noted = c->taken && taken_test(c->taken, offer->index);
+  if (!c->taken)
+    remember(c, offer->index);
+  if (!c->taken || !taken_set(c->taken, offer->index))
+    return true;
+  return known_free && noted; /* a hint from before; set since then, by one who was faster */
+}
+
+/* What a descriptor holds, in one word: the rule, the number, and the end of the hint's tag. */
+static uint64_t pack(uint32_t rule, uint32_t index, uint64_t tag)
+{
+  return (uint64_t)(rule + 1) << (16 + TAKEN_TAG_BITS) | (uint64_t)index << TAKEN_TAG_BITS |
+         (tag & TAKEN_TAG_END);
+}
+static_assert(POLICY_MAX_RULES < 1u << (64 - 16 - TAKEN_TAG_BITS), "a rule's number has room");
+
+uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound)
+{
+  uint32_t index;
+  if (!port_set_index(&c->rule->set, port, &index))
+    return 0;
+  order_settle(&c->walk, index);
+  if (!c->taken && bound)
+    remember(c, index);
+  if (c->taken)
+    taken_set(c->taken, index);
+  if (c->rule->rule->rest)
+    rest_given(&rules_state()->rest, rest_key(c, port), c->now);
+  return pack(c->rule->number, index, c->tag);
+}
+
+void candidates_released(uint64_t held)
+{
+  const struct policy_state *state = rules_state();
+  uint32_t rule = (uint32_t)(held >> (16 + TAKEN_TAG_BITS)) - 1;
+  uint32_t index = (uint32_t)(held >> TAKEN_TAG_BITS) & 0xffff;
+  if (!held || rule >= rules_count())
+    return;
+  taken_give_back(state->taken, held & TAKEN_TAG_END, index);
+  if (policy_rule(rules_image(), rule)->order == POLICY_LEAST_RECENT) {
+    struct order_state order = policy_state_order(state, rules_image(), rule);
+    order_release(&order, index);
+  }
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+#include "steer/claim.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "policy/pool.h"
+#include "record/text.h"
+#include "steer/observation.h"
+#include "steer/offer.h"
+#include "steer/socket.h"
+
+#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
+
+void claim_begin(struct claim *c)
+{
+  c->rule = NULL;
+  c->outcome = CLAIM_NO_RULE;
+  c->tries = 0;
+  c->unsteered = RECORD_STEERED;
+  c->keeps = c->bound = c->ranged = c->stuck = c->flow.binds = false;
+  c->flow.local_scope = 0;
+  memset(c->flow.local, 0, sizeof c->flow.local);
+}
+
+/* --- whether a rule takes the call ----------------------------------------------------------- */
+
+uint8_t claim_transport(struct observation *o)
+{
+  bool seen = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
+  if (!seen && socket_option(o->fd, SOL_SOCKET, SO_TYPE) == SOCK_RAW)
+    return 0; /* whatever protocol it carries, it has no port */
+  switch (observation_protocol(o)) {
+  case IPPROTO_TCP:
+  case PROTOCOL_MPTCP: return POLICY_TCP;
+  case IPPROTO_UDP: return POLICY_UDP;
+  default: return 0;
+  }
+}
+
+static bool finds_rule(struct observation *o, const struct endpoint *peer)
+{
+  struct claim *c = &o->claim;
+  struct policy_connection connection = {.transport = claim_transport(o), .port = peer->port};
+  if (!connection.transport)
+    return false;
+  memcpy(connection.address, peer->address, 16);
+  c->rule = rules_match(&connection);
+  c->flow.transport = connection.transport;
+  c->flow.peer = *peer;
+  c->flow.now = o->began;
+  if (c->rule)
+    c->outcome = CLAIM_LEFT;
+  return c->rule;
+}
+
+/* A UDP socket that shares its port by an option would overshadow, or be overshadowed. */
+static bool shares_port(int fd)
+{
+  return socket_option(fd, SOL_SOCKET, SO_REUSEADDR) || socket_option(fd, SOL_SOCKET, SO_REUSEPORT);
+}
+
+/* A stream socket whose connection failed, seen or not, has lost the port that it was given. */
+static bool is_closed(struct observation *o)
+{
+  int state = socket_tcp_state(o->fd);
+  if (state >= 0 && state != TCP_CLOSE)
+    return false;
+  if (o->before.flags & DESCRIPTOR_EARLIER)
+    o->before.flags &= (uint8_t)~DESCRIPTOR_SETTLED;
+  return true;
+}
+
+/* Whether the call is to give the socket a port: it is closed, and has none. */
+static bool gets_port(struct observation *o, uint8_t transport)
+{
+  return o->fresh || ((transport != POLICY_TCP || is_closed(o)) && observation_lacks_port(o));
+}
+
+/* Whether the socket is one that the rule may give a port: closed, without one, and none of the
+ * reasons to leave it alone. */
+static bool may_steer(struct observation *o)
+{
+  struct claim *c = &o->claim;
+  if (!c->rule->rule->steers || !gets_port(o, c->flow.transport))
+    return false;
+  if (observation_has_own_range(o))
+    c->unsteered = RECORD_OWN_RANGE;
+  else if (c->flow.transport == POLICY_UDP && shares_port(o->fd))
+    c->unsteered = RECORD_REUSE;
+  return !c->unsteered;
+}
+
+static bool is_unspecified(const uint8_t address[16])
+{
+  static const uint8_t none[16], none_ipv4[16] = {[10] = 0xff, [11] = 0xff};
+  return memcmp(address, none, 16) == 0 || memcmp(address, none_ipv4, 16) == 0;
+}
+
+/* The source address that the socket has without a port: by IP_BIND_ADDRESS_NO_PORT. What a
+ * connection that failed has left behind is not meant: it comes with that one's port. */
+static bool keeps_address(struct observation *o)
+{
+  struct descriptor d = o->before;
+  if (o->fresh || is_unspecified(o->local.address))
+    return false;
+  if (!(d.flags & DESCRIPTOR_ADDRESS) && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port)
+    return false;
+  memcpy(o->claim.flow.local, o->local.address, 16);
+  o->claim.flow.local_scope = o->local.scope;
+  return true;
+}
+
+/* --- offers ---------------------------------------------------------------------------------- */
+
+static bool may_offer(const struct claim *c)
+{
+  uint32_t tries = c->rule->rule->tries;
+  return !tries || c->tries < tries;
+}
+
+/* The set, from one source address. OFFER_REFUSED: no port of it is free. */
+static enum offer_answer offer_set(struct offering *o)
+{
+  struct claim *c = o->claim;
+  enum offer_answer answer = OFFER_REFUSED;
+  candidates_begin(&c->candidates, c->rule, &c->flow);
+  while (answer == OFFER_REFUSED && may_offer(c) && candidates_next(&c->candidates, &c->offer)) {
+    c->tries++;
+    answer = c->offer.by_range ? offer_range(o) : offer_bind(o, false);
+    if (answer == OFFER_REFUSED)
+      candidates_refused(&c->candidates, &c->offer);
+  }
+  if (answer == OFFER_REFUSED && o->has_resort && may_offer(c)) {
+    c->offer = o->resort;
+    c->tries++;
+    answer = offer_bind(o, true);
+  }
+  o->has_resort = false;
+  candidates_end(&c->candidates);
+  return answer;
+}
+
+/* bind() wants a link-local address's interface: the peer's. */
+static bool is_link_local(const uint8_t address[16])
+{
+  return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
+/* Each address of the pool, in turn. */
+static enum offer_answer offer_pool(struct offering *o, struct policy_span pool)
+{
+  struct claim *c = o->claim;
+  uint32_t size = policy_pool_size(rules_image(), pool);
+  bool ipv4 = address_is_ipv4(c->flow.peer.address);
+  uint32_t turn = policy_state_turn(rules_state(), c->rule->number,
+                                    ipv4 ? POLICY_IPV4 : POLICY_IPV6);
+  enum offer_answer answer = OFFER_NO_ADDRESS;
+  bool refused = false;
+  for (uint32_t i = 0; i < size && answer != OFFER_ANSWERED; i++) {
+    policy_pool_address(rules_image(), pool, (turn + i) % size, c->flow.local);
+    c->flow.local_scope = is_link_local(c->flow.local) ? c->flow.peer.scope : 0;
+    answer = offer_address(o);
+    if (answer == OFFER_REFUSED)
+      answer = offer_set(o);
+    refused |= answer == OFFER_REFUSED;
+  }
+  if (answer != OFFER_ANSWERED)
+    offer_drop_address(o);
+  return answer == OFFER_ANSWERED || !refused ? answer : OFFER_REFUSED;
+}
+
+static int exhausted_error(const struct claim *c)
+{
+  return c->flow.transport == POLICY_UDP ? EAGAIN : EADDRNOTAVAIL;
+}
+
+static void end_exhausted(struct offering *o, enum offer_answer answer)
+{
+  struct claim *c = o->claim;
+  offer_restore_range(o);
+  offer_restore_reuse(o);
+  offer_restore_address(o);
+  c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;
+  if (c->outcome == CLAIM_FELL_BACK) {
+    offer_call(o);
+    return;
+  }
+  o->result = -1;
+  o->error = answer == OFFER_NO_ADDRESS ? EADDRNOTAVAIL : exhausted_error(c);
+}
+
+static long finish(struct offering *o)
+{
+  tuple_asker_end(&o->asker);
+  bool has_port = !o->error || o->error == EINPROGRESS;
+  if (has_port)
+    o->claim->ranged = o->ranged;
+  else
+    offer_restore_range(o);
+  errno = o->error ? o->error : o->saved_errno;
+  return o->result;
+}
+
+/* A connection to 0.0.0.0 or :: goes to the source address where the socket has one
+ * (ip_route_output_key_hash_rcu() in net/ipv4/route.c): to give it one would change where to. */
+static struct policy_span pool_for(struct observation *o)
+{
+  const struct policy_rule *rule = o->claim.rule->rule;
+  const uint8_t *peer = o->claim.flow.peer.address;
+  const struct policy_span none = {0, 0};
+  o->claim.keeps = keeps_address(o);
+  if (o->claim.keeps || is_unspecified(peer))
+    return none;
+  return address_is_ipv4(peer) ? rule->ipv4 : rule->ipv6;
+}
+
+static long steer(struct observation *o, claim_call *call, const void *arguments)
+{
+  struct claim *c = &o->claim;
+  struct offering offering = {.claim = c,
+                              .fd = o->fd,
+                              .saved_errno = o->error,
+                              .call = call,
+                              .arguments = arguments,
+                              .ranged = o->before.flags & DESCRIPTOR_RANGED};
+  struct policy_span pool = pool_for(o);
+  c->outcome = CLAIM_OFFERED;
+  enum offer_answer answer = pool.count ? offer_pool(&offering, pool) : offer_set(&offering);
+  if (answer != OFFER_ANSWERED)
+    end_exhausted(&offering, answer);
+  return finish(&offering);
+}
+
+/* --- the calls ------------------------------------------------------------------------------- */
+
+static long call_plainly(const struct observation *o, claim_call *call, const void *arguments)
+{
+  errno = o->error;
+  return call(arguments);
+}
+
+/* What no policy could have steered goes on. */
+static long refuse(struct observation *o, claim_call *call, const void *arguments)
+{
+  uint8_t transport = claim_transport(o);
+  if (!transport || !gets_port(o, transport))
+    return call_plainly(o, call, arguments);
+  errno = EPERM;
+  return -1;
+}
+
+static long claim(struct observation *o, const struct endpoint *peer, claim_call *call,
+                  const void *arguments)
+{
+  if (rules_refused())
+    return refuse(o, call, arguments);
+  if (!finds_rule(o, peer) || !may_steer(o)) {
+    claim_restore_range(o->fd);
+    return call_plainly(o, call, arguments);
+  }
+  return steer(o, call, arguments);
+}
+
+/* The kernel takes no sockaddr that is longer (move_addr_to_kernel() in net/socket.c). */
+#define LONGEST sizeof(struct sockaddr_storage)
+
+long claim_connect(struct observation *o, const struct sockaddr *address, socklen_t size,
+                   claim_call *call, const void *arguments)
+{
+  struct endpoint peer;
+  if (!rules_any())
+    return call(arguments);
+  if (size > LONGEST || !endpoint_readable(address, size) || !endpoint_from(&peer, address, size))
+    return call_plainly(o, call, arguments);
+  o->claim.family = address->sa_family;
+  return claim(o, &peer, call, arguments);
+}
+
+/* A stream socket connects by MSG_FASTOPEN alone. */
+static bool may_choose(struct observation *o, int flags)
+{
+  return (flags & MSG_FASTOPEN) || claim_transport(o) == POLICY_UDP;
+}
+
+long claim_sendto(struct observation *o, int flags, const struct sockaddr *address, socklen_t size,
+                  claim_call *call, const void *arguments)
+{
+  struct endpoint peer;
+  if (!rules_any())
+    return call(arguments);
+  if (size > LONGEST || !endpoint_readable(address, size) ||
+      !observation_endpoint(&peer, address, size) || !may_choose(o, flags))
+    return call_plainly(o, call, arguments);
+  o->claim.family = address->sa_family;
+  return claim(o, &peer, call, arguments);
+}
+
+long claim_sendmsg(struct observation *o, int flags, const struct msghdr *message, claim_call *call,
+                   const void *arguments)
+{
+  if (!rules_any())
+    return call(arguments);
+  if (!memory_readable(message, sizeof *message))
+    return call_plainly(o, call, arguments);
+  socklen_t size = message->msg_namelen;
+  if (size > LONGEST && size <= INT32_MAX) /* which the kernel cuts: __copy_msghdr() */
+    size = LONGEST;
+  return claim_sendto(o, flags, message->msg_name, size, call, arguments);
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+//
+// What became of a call that a rule took.
+#include <errno.h>
+
+#include "steer/claim.h"
+#include "steer/held.h"
+
+static bool offered(const struct claim *c, uint16_t port)
+{
+  return c->outcome == CLAIM_OFFERED && port >= c->offer.low && port <= c->offer.high;
+}
+
+const struct record_steering *claim_settle(struct claim *c, int fd, struct record_event *e,
+                                           struct record_steering *s)
+{
+  uint32_t index;
+  uint16_t port = e->local_port;
+  if (!c->rule)
+    return NULL;
+  bool in_set = port && port_set_index(&c->rule->set, port, &index);
+  bool given = in_set && offered(c, port);
+  bool kept = in_set && e->chosen_by == RECORD_POLICY; /* of an earlier call */
+  s->rule = c->rule->name;
+  s->tries = c->tries;
+  s->via = c->tries ? c->via : RECORD_VIA_NONE;
+  s->unsteered = c->outcome == CLAIM_FELL_BACK ? RECORD_EXHAUSTED : c->unsteered;
+  s->claimed = (given || kept) && e->error != EADDRNOTAVAIL; /* else it is stuck */
+  s->exhausted = c->outcome == CLAIM_EXHAUSTED || c->outcome == CLAIM_FELL_BACK;
+  s->kernel = c->outcome == CLAIM_FELL_BACK;
+  s->outside = c->rule->rule->steers && port && !in_set;
+  s->stuck = c->stuck;
+  if (given || c->outcome == CLAIM_EXHAUSTED)
+    e->chosen_by = RECORD_POLICY;
+  if (given)
+    held_set(fd, candidates_granted(&c->candidates, port, c->bound));
+  else if (c->outcome == CLAIM_OFFERED && c->offer.by_range && s->outside)
+    candidates_distrust_range();
+  return s;
+}

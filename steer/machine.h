@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The port range and the reserved ports of this network namespace, asked of /proc/sys once.
+ */
+#ifndef BERTH_STEER_MACHINE_H
+#define BERTH_STEER_MACHINE_H
+
+#include "policy/set.h"
+
+/* Most intervals that ip_local_reserved_ports can hold. */
+#define MACHINE_MOST_RESERVED 32768
+
+/* `reserved` has room for MACHINE_MOST_RESERVED. Where /proc cannot be read: Linux's own default
+ * range, and nothing reserved. Six system calls. */
+void machine_read(struct policy_machine *m, struct policy_ports *reserved);
+
+#endif

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+#include "steer/offer.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "record/sys.h"
+#include "steer/socket.h"
+
+static int set_option(int fd, int level, int name, int value)
+{
+  return sys_setsockopt(fd, level, name, &value, sizeof value) ? errno : 0;
+}
+
+int offer_family(struct offering *o)
+{
+  if (!o->family)
+    o->family = socket_option(o->fd, SOL_SOCKET, SO_DOMAIN);
+  return o->family;
+}
+
+void offer_set_reuse(struct offering *o, bool on)
+{
+  if (!o->reuse_asked)
+    o->reuse_before = o->reuse = socket_option(o->fd, SOL_SOCKET, SO_REUSEADDR);
+  o->reuse_asked = true;
+  if (o->reuse != on)
+    set_option(o->fd, SOL_SOCKET, SO_REUSEADDR, on);
+  o->reuse = on;
+}
+
+void offer_restore_reuse(struct offering *o)
+{
+  if (o->reuse_asked)
+    offer_set_reuse(o, o->reuse_before);
+}
+
+void offer_call(struct offering *o)
+{
+  tuple_asker_end(&o->asker);
+  errno = o->saved_errno;
+  o->result = o->call(o->arguments);
+  o->error = o->result < 0 ? errno : 0;
+}
+
+/* A datagram's send can also mean by EAGAIN that its buffer is full: then it has a port. */
+static bool found_no_port(const struct offering *o)
+{
+  struct endpoint local;
+  if (o->claim->flow.transport == POLICY_TCP)
+    return o->error == EADDRNOTAVAIL || o->error == EADDRINUSE;
+  return o->error == EAGAIN && socket_local(o->fd, &local) && !local.port;
+}
+
+void offer_restore_range(struct offering *o)
+{
+  uint32_t none = 0;
+  if (o->ranged)
+    sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &none, sizeof none);
+  o->ranged = false;
+}
+
+int offer_bind_port(struct offering *o, uint16_t port)
+{
+  struct sockaddr_storage address;
+  struct endpoint local = {.port = port, .scope = o->claim->flow.local_scope};
+  int family = offer_family(o);
+  memcpy(local.address, o->claim->flow.local, 16);
+  socklen_t size = endpoint_to(&local, family, &address);
+  return sys_bind(o->fd, &address, size) ? errno : 0;
+}
+
+/* Returns 0 or an errno. */
+static int bind_address(struct offering *o)
+{
+  int before = socket_option(o->fd, IPPROTO_IP, OPTION_NO_PORT);
+  if (!before)
+    set_option(o->fd, IPPROTO_IP, OPTION_NO_PORT, 1);
+  int error = offer_bind_port(o, 0);
+  if (!before)
+    set_option(o->fd, IPPROTO_IP, OPTION_NO_PORT, 0);
+  o->address_lost = false;
+  return error;
+}
+
+void offer_restore_address(struct offering *o)
+{
+  if (o->address_lost)
+    bind_address(o);
+}
+
+void offer_drop_address(struct offering *o)
+{
+  memset(o->claim->flow.local, 0, sizeof o->claim->flow.local);
+  o->claim->flow.local_scope = 0;
+  bind_address(o);
+}
+
+/* Whether the kernel would connect this socket to a sockaddr of that family at all: if not, it is
+ * not to be bound for it. A datagram socket of AF_INET6 takes both. */
+static bool takes_family(struct offering *o)
+{
+  sa_family_t family = o->claim->family;
+  return offer_family(o) == family || (o->family == AF_INET && family == AF_UNSPEC) ||
+         (o->family == AF_INET6 && family == AF_INET && o->claim->flow.transport == POLICY_UDP);
+}
+
+static enum offer_answer call_plainly(struct offering *o)
+{
+  offer_restore_range(o);
+  offer_restore_reuse(o);
+  offer_restore_address(o);
+  o->claim->outcome = CLAIM_LEFT;
+  offer_call(o);
+  return OFFER_ANSWERED;
+}
+
+enum offer_answer offer_address(struct offering *o)
+{
+  if (!takes_family(o))
+    return call_plainly(o);
+  switch (bind_address(o)) {
+  case 0: return OFFER_REFUSED;
+  case EADDRNOTAVAIL: return OFFER_NO_ADDRESS;
+  default: return call_plainly(o);
+  }
+}
+
+/* Older kernels do not know the option, and a sandbox may forbid it: then bind() is what is left,
+ * of a window the first port. */
+static enum offer_answer offer_instead_of_range(struct offering *o)
+{
+  struct candidate *offer = &o->claim->offer;
+  candidates_distrust_range();
+  if (o->claim->rule->rule->via == POLICY_RANGE)
+    return OFFER_REFUSED;
+  offer->high = offer->low;
+  offer->count = 1;
+  offer->by_range = false;
+  return offer_bind(o, false);
+}
+
+static void note_ranged(int fd)
+{
+  struct descriptor d = descriptor_get(fd);
+  d.flags |= DESCRIPTOR_RANGED;
+  descriptor_set(fd, d);
+}
+
+enum offer_answer offer_range(struct offering *o)
+{
+  const struct candidate *offer = &o->claim->offer;
+  uint32_t range = (uint32_t)offer->high << 16 | offer->low;
+  o->claim->via = RECORD_VIA_RANGE;
+  offer_restore_address(o);
+  if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
+    return offer_instead_of_range(o);
+  o->ranged = true;
+  note_ranged(o->fd); /* before the call, out of which a thread may be cancelled */
+  offer_call(o);
+  return o->error && found_no_port(o) ? OFFER_REFUSED : OFFER_ANSWERED;
+}
+
+/* Only sockets that share the port by SO_REUSEADDR can hold the 4-tuple once a bind with it
+ * succeeds, and then the connect would fail for good: so the kernel is asked before. */
+static bool may_share(struct offering *o, bool anyhow)
+{
+  struct claim *c = o->claim;
+  if (!o->device_asked)
+    o->device = socket_option(o->fd, SOL_SOCKET, OPTION_BIND_TO_INDEX);
+  o->device_asked = true;
+  enum tuple_state state = tuple_state(&o->asker, o->device, c->flow.local, c->offer.low,
+                                       &c->flow.peer);
+  if (state == TUPLE_TAKEN || anyhow)
+    return state != TUPLE_TAKEN;
+  bool known_free = state == TUPLE_FREE;
+  if (state != TUPLE_TIME_WAIT && candidates_reserve(&c->candidates, &c->offer, known_free))
+    return true;
+  if (!known_free && !o->has_resort)
+    o->resort = c->offer;
+  o->has_resort |= !known_free;
+  return false;
+}
+
+/* With SO_REUSEPORT a bind succeeds beside another socket that has it, connected or not. */
+static bool has_port_reuse(struct offering *o)
+{
+  if (!o->port_reuse_asked)
+    o->port_reuse = socket_option(o->fd, SOL_SOCKET, SO_REUSEPORT);
+  o->port_reuse_asked = true;
+  return o->port_reuse;
+}
+
+/* Alone if that can be: a port that no other socket has cannot have its 4-tuple taken. Otherwise
+ * beside sockets that connect to somebody else. With SO_REUSEPORT no bind tells whether it can. */
+static int bind_tcp(struct offering *o, bool anyhow)
+{
+  uint16_t port = o->claim->offer.low;
+  int error = EADDRINUSE;
+  offer_set_reuse(o, false);
+  if (!anyhow && !has_port_reuse(o))
+    error = offer_bind_port(o, port);
+  if (error != EADDRINUSE || !may_share(o, anyhow))
+    return error;
+  offer_set_reuse(o, true);
+  return offer_bind_port(o, port);
+}
+
+/* Which a bind() that fails takes away (__inet_bind() in net/ipv4/af_inet.c). */
+static bool has_address(const struct claim *c)
+{
+  static const uint8_t any[16];
+  return memcmp(c->flow.local, any, sizeof any) != 0;
+}
+
+/* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start). */
+static enum offer_answer bind_failed(struct offering *o, int error)
+{
+  switch (error) {
+  case EADDRINUSE:
+  case EACCES: return OFFER_REFUSED;
+  case EADDRNOTAVAIL: return OFFER_NO_ADDRESS;
+  default: return call_plainly(o);
+  }
+}
+
+enum offer_answer offer_bind(struct offering *o, bool anyhow)
+{
+  struct claim *c = o->claim;
+  bool tcp = c->flow.transport == POLICY_TCP;
+  offer_restore_range(o);
+  if (!takes_family(o))
+    return call_plainly(o);
+  c->via = RECORD_VIA_BIND;
+  int error = tcp ? bind_tcp(o, anyhow) : offer_bind_port(o, c->offer.low);
+  if (error) {
+    offer_restore_reuse(o);
+    o->address_lost = has_address(c) && error != EINVAL; /* it has a port, with its address */
+    return bind_failed(o, error);
+  }
+  c->bound = true;
+  offer_call(o);
+  if (tcp)
+    offer_set_reuse(o, true);
+  c->stuck = tcp && o->error == EADDRNOTAVAIL;
+  return OFFER_ANSWERED;
+}

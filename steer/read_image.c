@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "steer/read_image.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "policy/image.h"
+#include "record/sys.h"
+#include "record/text.h"
+#include "steer/rules.h"
+
+static char problem[256];
+
+const char *problem_because(const char *what, int error)
+{
+  struct text t = TEXT_INIT(problem);
+  const char *name = errno_name((unsigned)error);
+  text_string(&t, what);
+  text_string(&t, ": ");
+  text_string(&t, name ? name : "?");
+  return text_end(&t);
+}
+
+bool bytes_get_room(struct bytes *b, size_t size)
+{
+  b->at = sys_map(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  b->room = size;
+  b->size = 0;
+  return b->at != MAP_FAILED;
+}
+
+void bytes_give_back(struct bytes *b)
+{
+  sys_unmap(b->at, b->room);
+}
+
+/* A copy: whoever writes into the file later does not write into the program. */
+static const char *read_all(int fd, struct bytes *b)
+{
+  for (long n; (n = sys_read(fd, b->at + b->size, b->room - b->size)) != 0;) {
+    if (n < 0 && errno != EINTR)
+      return problem_because("read", errno);
+    b->size += n > 0 ? (size_t)n : 0;
+    if (b->size == b->room)
+      return "larger than a policy may be";
+  }
+  return NULL;
+}
+
+/* O_NONBLOCK: a FIFO in its place must not hold the program up. */
+static const char *read_file(const char *path, struct bytes *b)
+{
+  struct statx s;
+  int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+  if (fd < 0)
+    return problem_because("open", errno);
+  const char *wrong = NULL;
+  if (sys_stat(fd, "", &s) || !S_ISREG(s.stx_mode))
+    wrong = "not a regular file";
+  else if (s.stx_size > POLICY_MAX_IMAGE)
+    wrong = "larger than a policy may be";
+  else if (!bytes_get_room(b, (size_t)s.stx_size + 1))
+    wrong = problem_because("mmap", errno);
+  else if ((wrong = read_all(fd, b)))
+    bytes_give_back(b);
+  sys_close(fd);
+  return wrong;
+}
+
+/* In place of the JSON, the image that it makes. */
+static const char *compile(struct bytes *b, const struct rules_loader *loader)
+{
+  size_t size = 0;
+  struct bytes image = {0};
+  void *compiled = loader->load((const char *)b->at, b->size, &size, problem, sizeof problem);
+  if (!compiled)
+    return problem;
+  bool copied = bytes_get_room(&image, size);
+  if (copied)
+    memcpy(image.at, compiled, size);
+  image.size = size;
+  loader->free_image(compiled);
+  if (!copied)
+    return problem_because("mmap", ENOMEM);
+  bytes_give_back(b);
+  *b = image;
+  return NULL;
+}
+
+const char *read_image(const char *path, const struct rules_loader *loader, struct bytes *b)
+{
+  const char *wrong = read_file(path, b);
+  if (wrong)
+    return wrong;
+  if (!policy_is_image(b->at, b->size))
+    wrong = compile(b, loader);
+  if (!wrong)
+    wrong = policy_image_problem(b->at, b->size);
+  if (wrong)
+    bytes_give_back(b);
+  return wrong;
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+#include "steer/rules.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "record/sys.h"
+#include "record/text.h"
+#include "steer/machine.h"
+#include "steer/read_image.h"
+#include "steer/socket.h"
+
+/* Of one mapping: the image, then what is made of it. */
+static struct {
+  const policy_image *image;
+  struct policy_machine machine;
+  struct active_rule *active;
+  uint32_t *numbers; /* of the active ones, for policy_match() */
+  uint32_t count;
+  bool refused, binds_late;
+  struct policy_state state;
+} rules;
+
+/* --- the rules of this program --------------------------------------------------------------- */
+
+static size_t room_for_rules(const policy_image *p, const struct policy_machine *m)
+{
+  size_t size = 0;
+  for (uint32_t i = 0; i < policy_rule_count(p); i++)
+    size += sizeof(struct active_rule) + sizeof(uint32_t) +
+            port_set_most_runs(policy_rule(p, i), m) * sizeof(struct port_run);
+  return size;
+}
+
+static void activate(const char *executed, const char *exe, struct port_run *runs)
+{
+  const policy_image *p = rules.image;
+  for (uint32_t i = 0; i < policy_rule_count(p); i++) {
+    const struct policy_rule *rule = policy_rule(p, i);
+    if (!policy_names_program(p, rule->programs, executed, exe))
+      continue;
+    struct active_rule *a = &rules.active[rules.count];
+    a->rule = rule;
+    a->name = policy_string(p, rule->name);
+    a->number = i;
+    a->set = port_set_make(p, rule, &rules.machine, runs);
+    runs += a->set.run_count;
+    rules.numbers[rules.count++] = i;
+  }
+  rules.binds_late = policy_binds_late(p, executed, exe);
+}
+
+static const char *base_of(const char *path)
+{
+  const char *base = path;
+  for (; *path; path++)
+    if (*path == '/')
+      base = path + 1;
+  return base;
+}
+
+static const char *set_up(const char *executed)
+{
+  char exe[1024];
+  long n = sys_readlink("/proc/self/exe", exe, sizeof exe - 1);
+  exe[n > 0 ? n : 0] = '\0';
+  uint32_t all = policy_rule_count(rules.image);
+  struct bytes reserved, room;
+  if (!bytes_get_room(&reserved, MACHINE_MOST_RESERVED * sizeof(struct policy_ports)))
+    return problem_because("mmap", errno);
+  machine_read(&rules.machine, (void *)reserved.at);
+  if (!bytes_get_room(&room, room_for_rules(rules.image, &rules.machine) + 1))
+    return problem_because("mmap", errno);
+  rules.active = (void *)room.at;
+  rules.numbers = (void *)(rules.active + all);
+  activate(executed, base_of(exe), (void *)(rules.numbers + all));
+  return NULL;
+}
+
+/* --- what they remember ---------------------------------------------------------------------- */
+
+/* Where the kernel has no random number yet, or the call is forbidden, the key is as unknown as
+ * addresses are. */
+static void draw_key(uint64_t key[2])
+{
+  const unsigned dont_wait = 1; /* GRND_NONBLOCK */
+  key[0] = (uint64_t)(uintptr_t)&key ^ (uint64_t)sys_getpid() << 40;
+  key[1] = (uint64_t)(uintptr_t)rules.image;
+  syscall(SYS_getrandom, key, 2 * sizeof *key, dont_wait);
+}
+
+static const char *own_state(void)
+{
+  uint64_t key[2];
+  size_t size = policy_state_size(rules.image);
+  void *block = sys_map(size, MAP_SHARED | MAP_ANONYMOUS, -1); /* forks share it */
+  if (block == MAP_FAILED)
+    return problem_because("mmap", errno);
+  draw_key(key);
+  policy_state_begin(block, rules.image, key);
+  policy_state_open(&rules.state, block, size, rules.image);
+  return NULL;
+}
+
+static void hand_out_state(void)
+{
+  for (uint32_t i = 0; i < rules.count; i++)
+    rules.active[i].order = policy_state_order(&rules.state, rules.image, rules.active[i].number);
+}
+
+void rules_share(void *state, size_t size)
+{
+  struct policy_state shared;
+  if (!rules.image || !state || !policy_state_open(&shared, state, size, rules.image))
+    return;
+  sys_unmap(rules.state.header, policy_state_size(rules.image));
+  rules.state = shared;
+  hand_out_state();
+}
+
+const char *rules_load(const char *path, const char *executed, const struct rules_loader *loader)
+{
+  struct bytes image;
+  const char *wrong = read_image(path, loader, &image);
+  if (wrong)
+    return wrong;
+  rules.image = (const void *)image.at;
+  wrong = set_up(executed);
+  if (!wrong)
+    wrong = own_state();
+  if (wrong) {
+    rules.image = NULL;
+    rules.count = 0;
+    rules.binds_late = false;
+    return wrong;
+  }
+  hand_out_state();
+  return NULL;
+}
+
+/* --- asked by the hooks ---------------------------------------------------------------------- */
+
+void rules_refuse(void)
+{
+  rules.refused = true;
+}
+
+bool rules_any(void)
+{
+  return rules.count || rules.binds_late || rules.refused;
+}
+
+bool rules_refused(void)
+{
+  return rules.refused;
+}
+
+bool rules_bind_late(void)
+{
+  return rules.binds_late;
+}
+
+uint32_t rules_active(void)
+{
+  return rules.count;
+}
+
+bool rules_have_range(void)
+{
+  uint32_t value;
+  socklen_t size = sizeof value;
+  int fd = sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  bool have = fd >= 0 &&
+              sys_getsockopt(fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &value, &size) == 0;
+  if (fd >= 0)
+    sys_close(fd);
+  return have;
+}
+
+uint32_t rules_count(void)
+{
+  return rules.image ? policy_rule_count(rules.image) : 0;
+}
+
+/* The active rules are in the image's order. */
+static const struct active_rule *active(uint32_t number)
+{
+  uint32_t low = 0, high = rules.count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (rules.numbers[middle] < number)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return number == POLICY_NO_RULE ? NULL : &rules.active[low];
+}
+
+const struct active_rule *rules_match(const struct policy_connection *c)
+{
+  return rules.count ? active(policy_match(rules.image, rules.numbers, rules.count, c)) : NULL;
+}
+
+const struct active_rule *rules_match_bind(uint8_t transport)
+{
+  return rules.count ? active(policy_match_bind(rules.image, rules.numbers, rules.count, transport))
+                     : NULL;
+}
+
+const struct policy_machine *rules_machine(void)
+{
+  return &rules.machine;
+}
+
+const policy_image *rules_image(void)
+{
+  return rules.image;
+}
+
+const struct policy_state *rules_state(void)
+{
+  return &rules.state;
+}

@@ -1,0 +1,625 @@
+# SPDX-License-Identifier: MIT
+"""What steering must not do to a program: every result and errno as without berth, sockets as they
+were, and counters that are exact. A case runs plainly and under policies, and says the same."""
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from socket import AF_INET, AF_INET6
+
+import berthtest
+from berthtest import LIBBERTH, Observed, Server, Skip, berth, equal, port_range, program
+
+SET = "41000-41099"
+
+PRELUDE = """
+import array, socket as sockets, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+RANGE, NO_PORT = 51, 24  # IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT
+def outcome(result):
+    return errno.errorcode[ctypes.get_errno()] if result < 0 else 'ok'
+def in4(port, address='127.0.0.1'):
+    return struct.pack('=H', AF_INET) + struct.pack('!H4s8x', port, inet_aton(address))
+def in6(port, address='::1', scope=0):
+    name = struct.pack('!HI16s', port, 0, inet_pton(AF_INET6, address))
+    return struct.pack('=H', AF_INET6) + name + struct.pack('=I', scope)
+def bind(s, address, size=None):
+    return outcome(libc.bind(s.fileno(), address, len(address) if size is None else size))
+def connect(s, address, size=None):
+    return outcome(libc.connect(s.fileno(), address, len(address) if size is None else size))
+def settle(s):
+    'Waits until a connect that goes on has ended.'
+    p = select.poll()
+    p.register(s, select.POLLOUT)
+    p.poll()
+def port_of(s):
+    return s.getsockname()[1]
+CALLS = {'x86_64': dict(setsockopt=54, getsockopt=55, bind=49, rt_sigprocmask=14, socket=41),
+         'aarch64': dict(setsockopt=208, getsockopt=209, bind=200, rt_sigprocmask=135, socket=198)}
+def forbid(call, error, *words):
+    'From here on the call, where its arguments 1, 2, ... are `words`, fails with this error.'
+    number = CALLS[os.uname().machine][call]
+    load, equal, end = 0x20, 0x15, 0x06
+    tests = [(0, number), *((16 + 8 * (i + 1), word) for i, word in enumerate(words))]
+    code = []
+    for i, (at, word) in enumerate(tests):
+        code += [(load, 0, 0, at), (equal, 0, 2 * (len(tests) - i) - 1, word)]
+    code += [(end, 0, 0, 0x50000 | error), (end, 0, 0, 0x7fff0000)]
+    data = ctypes.create_string_buffer(b''.join(struct.pack('=HBBI', *c) for c in code))
+    program = struct.pack('@HP', len(code), ctypes.addressof(data))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
+port = int(sys.argv[1]) if sys.argv[1:] else 0
+"""
+
+MACHINES = "x86_64", "aarch64"  # whose calls' numbers forbid() knows
+
+
+def script(code, *arguments):
+    command = program(PRELUDE)
+    command[-1] += program(code)[-1]
+    return [*command, *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def policy(*rules, **more):
+    """A policy's file. A rule without a name gets one."""
+    named = [{"name": f"rule-{i}", **rule} for i, rule in enumerate(rules)]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        json.dump({"version": 1, "rules": named, **more}, f)
+        f.flush()
+        yield f.name
+
+
+def steered(code, *arguments, rules=({"local_ports": [SET]},), more=None, before=(), **popen):
+    with policy(*rules, **(more or {})) as file:
+        o = Observed([*before, *script(code, *arguments)], "-P", file, **popen)
+    equal((o.process.returncode, o.process.stderr), (0, ""), "exit status and stderr")
+    return o
+
+
+def counters(o):
+    """The first rule's, of all processes together."""
+    total = {}
+    for line in o.stats:
+        for rule in line["rules"]:
+            for key, value in rule.items():
+                if key != "name":
+                    total[key] = total.get(key, 0) + value
+    return total
+
+
+BY_RANGE = {"local_ports": [SET]}
+BY_BIND = {"local_ports": [SET], "via": "bind"}
+FROM_POOL = {"local_ports": [SET], "local_addresses": ["127.0.0.7", "::1"]}
+FROM_POOL_BY_BIND = {**FROM_POOL, "via": "bind"}
+EVERY_WAY = (BY_RANGE, BY_BIND, FROM_POOL, FROM_POOL_BY_BIND)
+
+
+def same(code, *arguments, ways=EVERY_WAY, **options):
+    """What the code says is the same plainly and under each of the rules."""
+    plain = subprocess.run(script(code, *arguments), capture_output=True, text=True)
+    equal((plain.returncode, plain.stderr), (0, ""), "exit status and stderr without berth")
+    observed = []
+    for rule in ways:
+        o = steered(code, *arguments, rules=(rule,), **options)
+        pairs = list(zip(o.process.stdout.splitlines(), plain.stdout.splitlines()))
+        equal([got for got, want in pairs if got != want],
+              [want for got, want in pairs if got != want], f"under {rule}")
+        observed.append(o)
+    return observed
+
+
+# --- arguments that the kernel refuses --------------------------------------------------------
+
+
+def test_bind_refuses_as_bare():
+    """bind() to port 0 with a wrong family, length or pointer fails as without a policy."""
+    same("""
+        import mmap
+        page = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        libc.mprotect(ctypes.c_void_p(base + mmap.PAGESIZE), mmap.PAGESIZE, 0)
+        def at_end(data):
+            at = base + mmap.PAGESIZE - len(data)
+            ctypes.memmove(at, data, len(data))
+            return ctypes.c_void_p(at)
+        pad = bytes(200)
+        unspec = lambda a: struct.pack('=H', 0) + in4(0, a)[2:]
+        for name, data, size in (
+                ('in4', in4(0), 16), ('in4 long', in4(0) + pad, 128),
+                ('in4 too long', in4(0) + pad, 129),
+                ('in4 huge', in4(0) + pad, -1), ('in4 short', in4(0), 15), ('none', in4(0), 0),
+                ('in4 for 24', in4(0) + pad, 24), ('in4 for 28', in4(0) + pad, 28),
+                ('in6', in6(0), 28), ('in6 rfc2133', in6(0), 24), ('in6 short', in6(0), 23),
+                ('in6 too long', in6(0) + pad, 129), ('any', in4(0, '0.0.0.0'), 16),
+                ('any6', in6(0, '::'), 28), ('mapped', in6(0, '::ffff:127.0.0.1'), 28),
+                ('link-local', in6(0, 'fe80::1'), 28), ('foreign', in4(0, '10.9.8.7'), 16),
+                ('foreign6', in6(0, 'fd00::77'), 28), ('multicast', in6(0, 'ff02::1'), 28),
+                ('unspec any', unspec('0.0.0.0'), 16), ('unspec', unspec('127.0.0.1'), 16)):
+            for family in AF_INET, AF_INET6:
+                for kind in SOCK_STREAM, SOCK_DGRAM:
+                    for only in ((0, 1) if family == AF_INET6 else (0,)):
+                        with socket(family, kind) as s:
+                            if only:
+                                s.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+                            print(name, family, kind, only, bind(s, data, size))
+        for size in 16, 17, 28, 128:
+            with socket() as s:
+                print('at the end', size, outcome(libc.bind(s.fileno(), at_end(in4(0)), size)))
+        for pointer in 0, 1, base + mmap.PAGESIZE, -4096:
+            with socket() as s:
+                print('bad', pointer == base + mmap.PAGESIZE or pointer,
+                      outcome(libc.bind(s.fileno(), ctypes.c_void_p(pointer), 16)))
+        with socket() as s:
+            print('twice', bind(s, in4(0)), bind(s, in4(0)))
+        with socket() as s, socket() as l:
+            l.bind(('127.0.0.1', 0)); l.listen()
+            s.connect(l.getsockname())
+            print('connected', bind(s, in4(0)))
+        for number in 777, 0:
+            print('no socket', outcome(libc.bind(number, in4(0), 16)))
+    """, ways=(BY_RANGE, BY_BIND), stdin=subprocess.DEVNULL)
+
+
+def test_connect_refuses_as_bare():
+    """connect() with a wrong family, length or pointer fails as without a policy."""
+    with Server() as server:
+        same("""
+            import mmap
+            page = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+            base = ctypes.addressof(ctypes.c_char.from_buffer(page))
+            libc.mprotect(ctypes.c_void_p(base + mmap.PAGESIZE), mmap.PAGESIZE, 0)
+            def at_end(data):
+                at = base + mmap.PAGESIZE - len(data)
+                ctypes.memmove(at, data, len(data))
+                return ctypes.c_void_p(at)
+            pad = bytes(200)
+            for name, data, size in (
+                    ('in4 long', in4(port) + pad, 128), ('in4 too long', in4(port) + pad, 129),
+                    ('huge', in4(port) + pad, -1), ('short', in4(port), 15), ('one', in4(port), 1),
+                    ('none', in4(port), 0), ('in4 for 28', in4(port) + pad, 28),
+                    ('in6', in6(1), 28), ('in6 rfc2133', in6(1), 24), ('in6 short', in6(1), 23),
+                    ('mapped', in6(port, '::ffff:127.0.0.1'), 28),
+                    ('any', in4(port, '0.0.0.0'), 16),
+                    ('no route', in4(port, '10.9.8.7'), 16), ('no route', in6(port, 'fd00::1'), 28),
+                    ('port 0', in4(0), 16), ('link-local', in6(port, 'fe80::1'), 28),
+                    ('link-local', in6(port, 'fe80::1', 1), 28),
+                    ('no link', in6(port, 'fe80::1', 99), 28)):
+                for family in AF_INET, AF_INET6:
+                    for kind in SOCK_STREAM, SOCK_DGRAM:
+                        for only in ((0, 1) if family == AF_INET6 else (0,)):
+                            with socket(family, kind) as s:
+                                if only:
+                                    s.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+                                print(name, family, kind, only, connect(s, data, size))
+            for size in 16, 17, 28, 128:
+                with socket() as s:
+                    at = at_end(in4(port))
+                    print('at the end', size, outcome(libc.connect(s.fileno(), at, size)))
+            for pointer in 0, 1, base + mmap.PAGESIZE, -4096:
+                with socket() as s:
+                    print('bad', pointer == base + mmap.PAGESIZE or pointer,
+                          outcome(libc.connect(s.fileno(), ctypes.c_void_p(pointer), 16)))
+            with socket() as s:
+                print('twice', connect(s, in4(port)), connect(s, in4(port)), connect(s, in4(1)))
+            with socket() as l:
+                l.bind(('127.0.0.1', 0)); l.listen()
+                print('listening', connect(l, in4(port)))
+        """, server.port, ways=EVERY_WAY)
+
+
+# --- sockets that nobody saw made -------------------------------------------------------------
+
+# Ways to come by a descriptor of which no hook saw the socket made.
+UNSEEN = """
+def duplicate(s):
+    with s:
+        return socket(fileno=os.dup(s.fileno()))
+def received(s):
+    a, b = socketpair()
+    sockets.send_fds(a, [b'x'], [s.fileno()])
+    s.close()
+    return socket(fileno=sockets.recv_fds(b, 9, 1)[1][0])
+WAYS = [lambda s: s, duplicate, received]
+"""
+
+
+def test_program_keeps_its_address():
+    """A socket bound to an address with no port keeps it, by whichever descriptor, and after a
+    connection that was refused."""
+    with Server() as server:
+        for rule in EVERY_WAY:
+            o = steered(UNSEEN + """
+for way in WAYS:
+    for failures in 0, 1, 2:
+        for blocking in True, False:
+            s = socket()
+            s.setsockopt(IPPROTO_IP, NO_PORT, 1)
+            s.bind(('127.0.0.9', 0))
+            s = way(s)
+            s.setblocking(blocking)
+            for _ in range(failures):
+                s.connect_ex(('127.0.0.1', 1))
+                settle(s)
+            s.connect_ex(('127.0.0.1', port))
+            settle(s)
+            address, got = s.getsockname()
+            print(WAYS.index(way), failures, blocking, address, 41000 <= got < 41100 or got)
+            s.close()
+            """, server.port, rules=[rule])
+            lines = o.process.stdout.splitlines()
+            want = [f"{way} {n} {b} 127.0.0.9 True" for way in range(3) for n in range(3)
+                    for b in (True, False)]
+            if rule.get("via") == "bind":  # which a connection that is refused leaves bound
+                lines, want = lines[::6], want[::6]
+            equal(lines, want, str(rule))
+
+
+def test_own_range_of_unseen_sockets():
+    """IP_LOCAL_PORT_RANGE that the program set is left alone, by whichever descriptor."""
+    with Server() as server:
+        o = steered(UNSEEN + """
+for way in WAYS:
+    s = socket()
+    s.setsockopt(IPPROTO_IP, RANGE, struct.pack('=I', 40123 << 16 | 40123))
+    s = way(s)
+    s.connect_ex(('127.0.0.1', 1))
+    s.connect(('127.0.0.1', port))
+    print(port_of(s), s.getsockopt(IPPROTO_IP, RANGE, 4) == struct.pack('=I', 40123 << 16 | 40123))
+    s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))
+    s.close()
+            """, server.port)
+        equal(o.process.stdout, "40123 True\n" * 3)
+        equal({e.get("berth.unsteered") for e in o.calls("connect")}, {"own_range"})
+
+
+def test_unseen_sockets_with_a_port():
+    """A received socket that is bound, listens or is connected is left as it is."""
+    with Server() as server:
+        same(UNSEEN + """
+for way in WAYS:
+    for refused in False, True:
+        s = socket()
+        s.bind(('127.0.0.1', 40321))
+        s = way(s)
+        if refused:
+            print(connect(s, in4(1)))
+        print(connect(s, in4(port)), port_of(s), connect(s, in4(port)), connect(s, in4(1)))
+        s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))
+        s.close()
+        """, server.port)
+
+
+def test_stale_memory_of_a_descriptor():
+    """A number of which the socket was closed behind berth's back changes no result."""
+    with Server() as server:
+        same("""
+            libc.fdopen.restype = ctypes.c_void_p
+            a, b = socketpair()
+            def stale(kind, s):
+                sockets.send_fds(a, [b'x'], [s.fileno()])
+                f = socket(AF_INET, kind).detach()
+                libc.fclose(ctypes.c_void_p(libc.fdopen(f, b'r')))
+                got = sockets.recv_fds(b, 9, 1)[1][0]
+                assert got == f
+                return socket(fileno=got)
+            s = socket(); s.connect(('127.0.0.1', port))
+            print('connected', connect(stale(SOCK_STREAM, s), in4(port)))
+            s = socket(); s.bind(('127.0.0.1', 40333))
+            t = stale(SOCK_STREAM, s)
+            print('bound', connect(t, in4(port)), port_of(t))
+            t.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))
+            s.close(); t.close()
+            s = socket(); s.listen()
+            print('listening', connect(stale(SOCK_STREAM, s), in4(port)))
+            print('unix', connect(stale(SOCK_STREAM, socket(AF_UNIX)), in4(port)))
+            print('datagram', connect(stale(SOCK_STREAM, socket(AF_INET, SOCK_DGRAM)), in4(port)))
+        """, server.port)
+
+
+def test_raw_sockets():
+    """Raw sockets have no port, whatever protocol they carry."""
+    for o in same("""
+        for family, any in (AF_INET, in4(0, '0.0.0.0')), (AF_INET6, in6(0, '::')):
+            for protocol in IPPROTO_TCP, IPPROTO_UDP:
+                for first in 0, 1:
+                    s = socket(family, SOCK_RAW, protocol)
+                    if first:
+                        print(bind(s, any))
+                    print(connect(s, in4(99) if family == AF_INET else in6(99)), port_of(s))
+    """):
+        equal(counters(o), {})
+
+
+# --- again on the same socket -----------------------------------------------------------------
+
+
+def test_again_after_a_refusal():
+    """Connections that are refused, however and by whichever protocol, and are begun again on the
+    same socket: as bare, and steered each time by range."""
+    with Server() as server, Server(AF_INET6) as other:
+        for o in same("""
+            MPTCP = 262
+            for family, protocol in (AF_INET, 0), (AF_INET6, 0), (AF_INET, MPTCP):
+                at = in4 if family == AF_INET else in6
+                up = port if family == AF_INET else int(sys.argv[2])
+                for blocking in True, False:
+                    for asks in False, True:
+                        try:
+                            s = socket(family, SOCK_STREAM, protocol)
+                        except OSError:
+                            continue
+                        s.setblocking(blocking)
+                        said = []
+                        for to in 1, 1, 1, up, up:
+                            said.append(connect(s, at(to)))
+                            settle(s)
+                            if asks:
+                                said.append(s.getsockopt(SOL_SOCKET, SO_ERROR))
+                        print(family, protocol, blocking, asks, *said)
+        """, server.port, other.port,
+                      ways=(BY_RANGE, {"local_ports": ["42000-49999"], "via": "bind"})):
+            equal([e for e in o.calls("connect") if e["berth.chosen_by"] != "policy"], [])
+            c = counters(o)
+            equal((c["claimed"], c["outside"]), (c["matched"], 0))
+
+
+def test_again_after_a_dissolution():
+    """connect(AF_UNSPEC) and another connect()."""
+    with Server() as server:
+        for o in same("""
+            unspec = bytes(16)
+            for kind in SOCK_STREAM, SOCK_DGRAM:
+                s = socket(AF_INET, kind)
+                print(connect(s, in4(port)), connect(s, unspec), connect(s, unspec),
+                      connect(s, in4(port)), connect(s, unspec), connect(s, in4(1)),
+                      connect(s, in4(port)))
+        """, server.port, ways=(BY_RANGE, BY_BIND)):
+            equal([e for e in o.calls("connect") if e["berth.chosen_by"] != "policy"], [])
+
+
+def test_datagrams_again():
+    """A UDP socket that goes on with the port that a rule gave it: the policy chose it."""
+    for o in same("""
+        s = socket(AF_INET, SOCK_DGRAM)
+        print(connect(s, in4(9)), connect(s, in4(10)), connect(s, in4(11)))
+        s = socket(AF_INET, SOCK_DGRAM)
+        s.sendto(b'x', ('127.0.0.1', 9))
+        s.sendto(b'x', ('127.0.0.1', 10))
+        print(connect(s, in4(10)), connect(s, in4(11)))
+        s = socket(AF_INET, SOCK_DGRAM)
+        s.bind(('127.0.0.1', 0))
+        s.sendto(b'x', ('127.0.0.1', 9))
+        print(connect(s, in4(10)), connect(s, in4(11)))
+    """, ways=(BY_RANGE, BY_BIND)):
+        equal([e["berth.chosen_by"] for e in o.events], ["policy"] * len(o.events))
+
+
+# --- late_bind --------------------------------------------------------------------------------
+
+LATE = {"more": {"late_bind": ["python*"]}}
+
+
+def test_late_bind_leaves_who_puts_off_itself():
+    """late_bind: a program that sets IP_BIND_ADDRESS_NO_PORT itself finds no port before connect,
+    and its option as it was."""
+    with Server() as server:
+        same("""
+            s = socket()
+            s.setsockopt(IPPROTO_IP, NO_PORT, 1)
+            s.bind(('127.0.0.3', 0))
+            print(s.getsockname(), s.getsockopt(IPPROTO_IP, NO_PORT))
+            s.connect(('127.0.0.1', port))
+            print(s.getsockname()[0], s.getsockopt(IPPROTO_IP, NO_PORT))
+        """, server.port, ways=(BY_RANGE, BY_BIND), **LATE)
+
+
+def test_late_bind_asked():
+    """late_bind: a port that getsockname() fixed is the policy's, and stays."""
+    with Server() as server:
+        for rule in BY_RANGE, BY_BIND:
+            o = steered("""
+                s = socket()
+                s.bind(('127.0.0.3', 0))
+                a = s.getsockname()
+                s.connect(('127.0.0.1', port))
+                print(a == s.getsockname(), 41000 <= a[1] < 41100)
+                l = socket()
+                l.bind(('127.0.0.3', 0))
+                l.listen()
+                print(41000 <= port_of(l) < 41100)
+            """, server.port, rules=[rule], **LATE)
+            equal(o.process.stdout, "True True\nTrue\n")
+            equal([e["berth.chosen_by"] for e in o.calls("connect", "listen")], ["policy"] * 2)
+            c = counters(o)
+            equal((c["outside"], c["exhausted"]), (0, 0))
+
+
+def test_late_bind_without_ports():
+    """late_bind: where the set is used up, listen() fails rather than take another port."""
+    for rule in {"local_ports": ["43100"]}, {"local_ports": ["43100"], "exhausted": "kernel"}:
+        o = steered("""
+            a, b = socket(), socket()
+            for s in a, b:
+                s.bind(('127.0.0.3', 0))
+                print(outcome(libc.listen(s.fileno(), 5)), port_of(s) == 43100)
+        """, rules=[rule], **LATE)
+        equal(o.process.stdout, "ok True\nok False\n" if "exhausted" in rule else
+              "ok True\nEADDRINUSE False\n")
+        c = counters(o)
+        equal((c["matched"], c["claimed"], c["exhausted"]), (2, 1, 1))
+
+
+# --- calls that choose no port ----------------------------------------------------------------
+
+
+def test_calls_that_choose_nothing():
+    """sendmmsg() of no messages, and sends on a stream socket without a peer, bind nothing."""
+    same("""
+        class msghdr(ctypes.Structure):
+            _fields_ = [(n, t) for n, t in (('name', ctypes.c_char_p), ('size', ctypes.c_uint),
+                        ('iov', ctypes.c_void_p), ('n', ctypes.c_size_t),
+                        ('control', ctypes.c_void_p),
+                        ('controls', ctypes.c_size_t), ('flags', ctypes.c_int))]
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        m = msghdr(in4(9), 16)
+        u = socket(AF_INET, SOCK_DGRAM)
+        print(libc.sendmmsg(u.fileno(), ctypes.byref(m), 0, 0), port_of(u))
+        t = socket()
+        for s in t, socket(fileno=os.dup(t.fileno())):
+            print(outcome(libc.sendto(s.fileno(), b'x', 1, 0, in4(9), 16)), port_of(s))
+            print(outcome(libc.sendmsg(s.fileno(), ctypes.byref(m), 0)), port_of(s))
+            print(outcome(libc.sendto(s.fileno(), b'x', 1, 0, in4(9), 200)), port_of(s))
+        for size in 200, 129, -1, 15:
+            u = socket(AF_INET, SOCK_DGRAM)
+            to = in4(9) + bytes(200)
+            print(size, outcome(libc.sendto(u.fileno(), b'x', 1, 0, to, size)), port_of(u) != 0)
+    """, ways=(BY_RANGE, BY_BIND))
+
+
+def test_strict_refuses_what_it_could_steer():
+    """BERTH_STRICT without its policy: EPERM for TCP and UDP, nothing else."""
+    run = subprocess.run(["env", "LD_PRELOAD=" + LIBBERTH, "BERTH_RECORD=off", "BERTH_STRICT=1",
+                          "BERTH_POLICY=/nowhere", *script("""
+        def say(*s):
+            print(*s)
+        with socket(AF_INET, SOCK_RAW, IPPROTO_TCP) as raw:
+            say('raw', connect(raw, in4(9)), bind(raw, in4(0)))
+        try:
+            say('sctp', connect(socket(AF_INET, SOCK_STREAM, 132), in4(9)) != 'EPERM')
+        except OSError:
+            say('sctp', True)
+        u, t = socket(AF_INET, SOCK_DGRAM), socket()
+        say(connect(u, in4(9)), connect(t, in4(9)), bind(t, in4(0)), bind(t, in4(44444)))
+        nowhere = struct.pack('=H', AF_UNIX) + b'/nowhere'
+        say(connect(u, bytes(16)), connect(socket(AF_UNIX), nowhere))
+    """)], capture_output=True, text=True)
+    equal(run.stdout, "raw ok EINVAL\nsctp True\nEPERM EPERM EPERM ok\nok ENOENT\n")
+
+
+# --- berth itself -----------------------------------------------------------------------------
+
+
+def test_policy_beside_a_recording():
+    """A file of the user's where a recording's policy goes stays, and COMMAND does not run."""
+    with tempfile.TemporaryDirectory() as folder, policy(BY_RANGE) as file:
+        beside = folder + "/r.policy"
+        shutil.copy(file, beside)
+        with open(beside, encoding="ascii") as f:
+            text = f.read()
+        for given in beside, file:
+            run = berth("run", "-q", "--record", folder + "/r", "-P", given, "--", "echo", "ran")
+            equal((run.returncode, run.stdout), (125, ""))
+            assert "r.policy: exists" in run.stderr, run.stderr
+            with open(beside, encoding="ascii") as f:
+                equal(f.read(), text)
+        os.unlink(folder + "/r")
+        equal(berth("compile", file, "-o", beside).returncode, 0)
+        run = berth("run", "-q", "--record", folder + "/r", "-P", beside, "--", "true")
+        equal(run.returncode, 125)
+        assert os.path.exists(beside)
+        equal(berth("run", "-q", "--record", folder + "/r", "-P", file, "--", "true").returncode, 0)
+        assert not os.path.exists(beside)
+
+
+# --- who has the 4-tuple ----------------------------------------------------------------------
+
+
+def test_shared_ports():
+    """By bind, of two ports the second is taken where the first has a connection to the same place:
+    to 0.0.0.0, with SO_REUSEPORT, bound to a device; none is stuck."""
+    low = 43000
+    for setting in ("", "s.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)",
+                    "s.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, b'lo')"):
+        for family, address in ((AF_INET, "0.0.0.0"), (AF_INET, "127.0.0.1"), (AF_INET6, "::"),
+                                (AF_INET6, "::1"), (AF_INET6, "::ffff:127.0.0.1")):
+            low += 2
+            listens = AF_INET6 if family == AF_INET6 and "." not in address else AF_INET
+            with Server(listens) as server:
+                o = steered(f"""
+                    all = []
+                    for _ in range(2):
+                        s = socket({int(family)})
+                        {setting}
+                        all.append(s)
+                        print(s.connect_ex(({address!r}, port)))
+                """, server.port, rules=[{"local_ports": [f"{low}-{low + 1}"], "via": "bind",
+                                          "order": "random-start"}])
+            equal(o.process.stdout, "0\n0\n", f"{address} {setting}")
+            equal(counters(o)["stuck"], 0)
+
+
+# --- what kernels lack and sandboxes forbid ---------------------------------------------------
+
+
+def sandboxed(code, *arguments, **options):
+    if os.uname().machine not in MACHINES:
+        raise Skip("numbers of system calls are not known here")
+    return steered(code, *arguments, **options)
+
+
+def test_without_the_range():
+    """Where the kernel does not know IP_LOCAL_PORT_RANGE the first connection is steered too."""
+    for order in "random", "kernel", "sequential":
+        for ports in "41100", "41101-41200":
+            for error in "ENOPROTOOPT", "EPERM":
+                with Server() as server:
+                    o = sandboxed(f"""
+                        forbid('setsockopt', errno.{error}, 0, RANGE)
+                        s = socket()
+                        s.connect(('127.0.0.1', port))
+                        s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))
+                    """, server.port, rules=[{"local_ports": [ports], "order": order}])
+                equal([(e["berth.chosen_by"], e["berth.via"], e["berth.tries"])
+                       for e in o.calls("connect")], [("policy", "bind", 1)])
+                equal(counters(o)["claimed"], 1)
+
+
+def test_forbidden_option():
+    """A rule by range alone fails where the option cannot be set, and counts as exhausted."""
+    with Server() as server:
+        o = sandboxed("""
+            forbid('setsockopt', errno.ENOPROTOOPT, 0, RANGE)
+            print(connect(socket(), in4(port)))
+        """, server.port, rules=[{"local_ports": [SET], "via": "range"}])
+        equal(o.process.stdout, "EADDRNOTAVAIL\n")
+        c = counters(o)
+        equal((c["matched"], c["claimed"], c["exhausted"], c["outside"]), (1, 0, 1, 0))
+
+
+def test_forbidden_bind():
+    """Where a sandbox forbids bind(), a rule that needs it leaves the call to the kernel."""
+    with Server() as server:
+        for rule in BY_BIND, FROM_POOL, FROM_POOL_BY_BIND:
+            o = sandboxed("""
+                forbid('bind', errno.EPERM)
+                print(connect(socket(), in4(port)))
+            """, server.port, rules=[{**rule, "local_ports": ["20000-20099"]}])
+            equal(o.process.stdout, "ok\n")
+            equal([e["berth.chosen_by"] for e in o.calls("connect")], ["kernel"])
+            c = counters(o)
+            equal((c["matched"], c["claimed"], c["exhausted"], c["outside"]), (1, 0, 0, 1))
+
+
+def test_forbidden_questions():
+    """Sandboxes that forbid getsockopt() or setsockopt() change no result."""
+    with Server() as server:
+        for call in "getsockopt", "setsockopt", "socket":
+            for rule in EVERY_WAY:
+                o = sandboxed(f"""
+                    s, u, n = socket(), socket(AF_INET, SOCK_DGRAM), socket()
+                    n.setblocking(False)
+                    print(os.getpid(), file=open('/dev/null', 'w'))
+                    forbid({call!r}, errno.EPERM)
+                    print(connect(s, in4(port)), connect(s, in4(port)), connect(u, in4(port)))
+                    print(connect(n, in4(port)))
+                    settle(n)
+                    print(connect(n, in4(port)))
+                """, server.port, rules=[rule])
+                equal(o.process.stdout, "ok EISCONN ok\nEINPROGRESS\nok\n", f"{call} {rule}")
+
+
+if __name__ == "__main__":
+    berthtest.main()
