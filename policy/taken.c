@@ -238,3 +238,44 @@ uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t 
   }
   return size;
 }
+
+/* --- reserved --------------------------------------------------------------------------------- */
+
+/* A word is the key, of 48 bits, over the time in 1/16 s. */
+#define TICK UINT64_C(62500000)
+#define TIME_BITS 16
+
+static uint64_t key_of(uint64_t tag, uint32_t number)
+{
+  uint64_t key = (tag ^ number * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xbf58476d1ce4e5b9);
+  return key >> TIME_BITS ? key >> TIME_BITS : 1;
+}
+
+static bool is_fresh(uint64_t word, uint64_t now)
+{
+  uint16_t age = (uint16_t)(now / TICK - word);
+  return age < TAKEN_RESERVED_NS / TICK;
+}
+
+bool taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now)
+{
+  uint64_t key = key_of(tag, number);
+  policy_u64 *slot = &pool->reserved[key % TAKEN_RESERVED];
+  uint64_t there = load(slot), mine = key << TIME_BITS | (uint16_t)(now / TICK);
+  if (there && is_fresh(there, now))
+    return there >> TIME_BITS != key;
+  if (atomic_compare_exchange_strong_explicit(slot, &there, mine, memory_order_acq_rel,
+                                              memory_order_relaxed))
+    return true;
+  return there >> TIME_BITS != key;
+}
+
+void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number)
+{
+  uint64_t key = key_of(tag, number);
+  policy_u64 *slot = &pool->reserved[key % TAKEN_RESERVED];
+  uint64_t there = load(slot);
+  if (there >> TIME_BITS == key)
+    atomic_compare_exchange_strong_explicit(slot, &there, 0, memory_order_acq_rel,
+                                            memory_order_relaxed);
+}

@@ -24,6 +24,8 @@
 #define TAKEN_WINDOW 64 /* numbers of a window: a word */
 
 #define TAKEN_MAPS 16 /* destinations at a time */
+#define TAKEN_RESERVED 256
+#define TAKEN_RESERVED_NS UINT64_C(2000000000) /* then whoever reserved it was killed */
 
 struct taken_map {
   policy_u64 bits[TAKEN_WORDS];
@@ -34,6 +36,7 @@ struct taken_pool {
   policy_u64 tags[TAKEN_MAPS]; /* of rule and destination, made by the caller; 0: of nothing */
   policy_u64 born[TAKEN_MAPS];
   policy_u64 given_back; /* ports, of whichever map */
+  policy_u64 reserved[TAKEN_RESERVED];
   struct taken_map maps[TAKEN_MAPS];
 };
 
@@ -78,5 +81,10 @@ uint32_t taken_next_free(const struct taken_map *map, uint32_t size, uint32_t fr
  * number, a multiple of TAKEN_WINDOW, and how many it has to `width`: fewer at the set's end. */
 uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t from,
                            uint32_t *width);
+
+/* Keeps a number of a tag for one caller while it binds and connects: false where another has it.
+ * Two that meet in the table by accident do not keep one another out. */
+bool taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now);
+void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number);
 
 #endif

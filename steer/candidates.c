@@ -363,6 +363,16 @@ void candidates_refused(struct candidates *c, const struct candidate *offer)
     taken_refused(rules_state()->taken, c->taken, offer->index, offer->count, c->given_back);
 }
 
+bool candidates_keep(struct candidates *c, const struct candidate *offer)
+{
+  return taken_reserve(rules_state()->taken, c->tag, offer->index, c->flow->now);
+}
+
+void candidates_let_go(struct candidates *c, const struct candidate *offer)
+{
+  taken_unreserve(rules_state()->taken, c->tag, offer->index);
+}
+
 bool candidates_reserve(struct candidates *c, const struct candidate *offer, bool known_free)
 {
   bool noted = c->taken && taken_test(c->taken, offer->index);

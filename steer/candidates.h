@@ -69,6 +69,11 @@ void candidates_refused(struct candidates *c, const struct candidate *offer);
  * and the kernel could not be asked whether it is free. */
 bool candidates_reserve(struct candidates *c, const struct candidate *offer, bool known_free);
 
+/* Keeps the port for this call while it is bound and connected: false where another process does
+ * so for the same destination. */
+bool candidates_keep(struct candidates *c, const struct candidate *offer);
+void candidates_let_go(struct candidates *c, const struct candidate *offer);
+
 /* The kernel gave this port; one that berth bound is noted at once, since it must not be bound for
  * the same destination again. Returns what steer/held.h is to remember of the descriptor. */
 uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound);

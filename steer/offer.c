@@ -225,14 +225,10 @@ static enum offer_answer bind_failed(struct offering *o, int error)
   }
 }
 
-enum offer_answer offer_bind(struct offering *o, bool anyhow)
+static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
   bool tcp = c->flow.transport == POLICY_TCP;
-  offer_restore_range(o);
-  if (!takes_family(o))
-    return call_plainly(o);
-  c->via = RECORD_VIA_BIND;
   int error = tcp ? bind_tcp(o, anyhow) : offer_bind_port(o, c->offer.low);
   if (error) {
     offer_restore_reuse(o);
@@ -245,4 +241,21 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
     offer_set_reuse(o, true);
   c->stuck = tcp && o->error == EADDRNOTAVAIL;
   return OFFER_ANSWERED;
+}
+
+/* Between the look and the connect another process of the rule could take the 4-tuple: so the port
+ * is kept for as long. */
+enum offer_answer offer_bind(struct offering *o, bool anyhow)
+{
+  struct claim *c = o->claim;
+  const struct candidate offer = c->offer;
+  offer_restore_range(o);
+  if (!takes_family(o))
+    return call_plainly(o);
+  c->via = RECORD_VIA_BIND;
+  if (!candidates_keep(&c->candidates, &offer))
+    return OFFER_REFUSED;
+  enum offer_answer answer = bind_and_call(o, anyhow);
+  candidates_let_go(&c->candidates, &offer);
+  return answer;
 }

@@ -207,9 +207,22 @@ static void maps_are_made_at_once(void **state)
   munmap(shared, sizeof pool);
 }
 
+static void a_number_is_kept_for_one(void **state)
+{
+  (void)state;
+  assert_true(taken_reserve(&pool, 7, 5, SECOND));
+  assert_false(taken_reserve(&pool, 7, 5, SECOND));
+  assert_true(taken_reserve(&pool, 8, 5, SECOND));
+  taken_unreserve(&pool, 7, 5);
+  assert_true(taken_reserve(&pool, 7, 5, SECOND));
+  assert_false(taken_reserve(&pool, 7, 5, 2 * SECOND));
+  assert_true(taken_reserve(&pool, 7, 5, 4 * SECOND)); /* whoever had it was killed */
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(a_number_is_kept_for_one, forget),
       cmocka_unit_test_setup(finding_makes_nothing, forget),
       cmocka_unit_test_setup(a_map_is_forgotten_in_time, forget),
       cmocka_unit_test_setup(the_oldest_gives_way, forget),
