@@ -11,7 +11,7 @@ import tempfile
 
 import berthtest
 from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal,
-                       fresh_namespace, program, started, wait_for)
+                       fresh_namespace, port_range, program, started, wait_for)
 
 BAD = os.path.join(os.environ.get("srcdir", "."), "tests", "policies", "bad")
 PORTS = range(40000, 40010)
@@ -349,6 +349,7 @@ def test_bad_run():
 def test_bad_preload():
     """each bad policy preloaded: one line, the first mistake, and the program is observed only"""
     fresh_namespace()
+    port_range(50000, 60999)  # in which the kernel does not come to the set by chance
     with Server() as server:
         for path, mistakes in bad_policies():
             done = run(program(CONNECT, server.port), env=with_policy(path))
@@ -454,6 +455,7 @@ def test_strict_with_a_policy():
     with folder_with() as folder, Server() as server:
         from_the_set(server, run(program(CONNECT, server.port),
                                  env=with_policy(f"{folder}/image", BERTH_STRICT="1")))
+        port_range(50000, 60999)
         done = run(program(CONNECT, server.port),
                    env=with_policy(f"{folder}/none", BERTH_STRICT="0"))
         not_steered(server, done, f"berth: BERTH_POLICY: {folder}/none: open: ENOENT\n")
