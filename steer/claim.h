@@ -5,7 +5,7 @@
  *
  * Only what the kernel says of *berth's* offer is answered by another offer; any other result is
  * the program's, and so is errno. What is set on the socket is put back as it was, but for what
- * berth-policy(5) names. Signal-safe; no lock; under two kilobytes of stack.
+ * berth-policy(5) names. Signal-safe; no lock; under three kilobytes of stack.
  */
 #ifndef BERTH_STEER_CLAIM_H
 #define BERTH_STEER_CLAIM_H

@@ -740,11 +740,9 @@ def interfaces():
 
 
 def never_itself(rule, low, address, count, *arguments, outcome="ECONNREFUSED"):
-    """Eight ports, one of which is the destination's, where nobody listens. By bind from one
-    process: of two that share so few ports one is stuck now and then (berth-policy(5))."""
-    processes = 1 if rule.get("via") == "bind" else 2
-    m = Many({"local_ports": [f"{low}-{low + 7}"], **rule}, *arguments, "-c", "-p", processes,
-             "-n", count // processes, address, low + 3, events=16384)
+    """Eight ports, one of which is the destination's, where nobody listens."""
+    m = Many({"local_ports": [f"{low}-{low + 7}"], **rule}, *arguments, "-c", "-p", 2,
+             "-n", count // 2, address, low + 3, events=16384)
     what = f"to {address} with {rule} {arguments}"
     equal(collections.Counter(m.errors()), {outcome: count}, "outcomes " + what)
     left = {e["network.local.port"] for e in m.events}
