@@ -73,22 +73,44 @@ void text_hex(struct text *t, uint64_t value)
     text_char(t, "0123456789abcdef"[value >> shift & 15]);
 }
 
-/* Bytes of the UTF-8 character at `at` (RFC 3629, but for the few overlong and surrogate forms of
- * three and four bytes), 0 for what is none. */
+/* The least and the greatest second byte after a first one (RFC 3629 section 4): others would be an
+ * overlong form, a surrogate, or beyond U+10FFFF. */
+static bool is_second(unsigned char first, unsigned char second)
+{
+  unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  return second >= least && second <= most;
+}
+
+/* Bytes of the UTF-8 character at `at`, 0 for what is none. */
 static size_t utf8_length(const unsigned char *at, size_t size)
 {
   size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-  if (at[0] > 0xf4 || length > size)
+  if (at[0] > 0xf4 || length > size || (length > 1 && !is_second(at[0], at[1])))
     return 0;
-  for (size_t i = 1; i < length; i++)
+  for (size_t i = 2; i < length; i++)
     if ((at[i] & 0xc0) != 0x80)
       return 0;
   return length;
 }
 
+/* U+200E, U+200F, U+2028 to U+202E and U+2066 to U+2069 end a line, or turn the direction in which
+ * the rest of it is written. */
+static bool is_direction(const unsigned char *at)
+{
+  unsigned low = at[2] & 0x3f;
+  return at[0] == 0xe2 &&
+         ((at[1] == 0x80 && (low == 0x0e || low == 0x0f || (low >= 0x28 && low <= 0x2e))) ||
+          (at[1] == 0x81 && low >= 0x26 && low <= 0x29));
+}
+
 static bool is_control(const unsigned char *at, size_t length)
 {
-  return length == 1 ? at[0] <= ' ' || at[0] == 0x7f : length == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+  switch (length) {
+  case 1: return at[0] <= ' ' || at[0] == 0x7f;
+  case 2: return at[0] == 0xc2 && at[1] < 0xa0;
+  default: return length == 3 && is_direction(at);
+  }
 }
 
 void text_name(struct text *t, const char *name, size_t size)

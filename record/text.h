@@ -39,7 +39,8 @@ void text_digits(struct text *t, uint64_t value, int digits); /* zero-padded */
 void text_hex(struct text *t, uint64_t value);
 
 /* A name that somebody else chose, up to a NUL or `size` bytes: spaces, control characters (C0,
- * DEL, C1) and what is not UTF-8 become '?', so that it stays one field and moves no cursor. */
+ * DEL, C1), what is not UTF-8 and what turns the direction of writing become '?', so that it stays
+ * one field, moves no cursor and leaves the rest of the line where it is. */
 void text_name(struct text *t, const char *name, size_t size);
 
 /* A 16-byte address (v4-mapped: as IPv4), with %scope where scope is not "". RFC 5952. */

@@ -66,6 +66,37 @@ static void a_name_stays_one_harmless_field(void **state)
   assert_string_equal(text_end(&t), "a?b??[2J??\xc3\xa9??");
 }
 
+/* Overlong forms of ESC, a surrogate, what is beyond U+10FFFF; and what turns the line round. */
+static void a_name_hides_no_control(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *name, *shown;
+  } names[] = {
+      {"\xc0\x9b", "??"},
+      {"\xe0\x80\x9b", "???"},
+      {"\xe0\x9f\xbf", "???"},
+      {"\xed\xa0\x80", "???"},
+      {"\xf0\x80\x80\x9b", "????"},
+      {"\xf4\x90\x80\x80", "????"},
+      {"\xe2\x80\xae"
+       "x",
+       "?x"},
+      {"\xe2\x80\xa8", "?"},
+      {"\xe2\x81\xa6", "?"},
+      {"\xe2\x80\x8f", "?"},
+      {"\xe2\x82\xac", "\xe2\x82\xac"},
+      {"\xe2\x80\x93", "\xe2\x80\x93"},
+      {"\xf0\x9f\x9a\xa2", "\xf0\x9f\x9a\xa2"},
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char out[64];
+    struct text t = TEXT_INIT(out);
+    text_name(&t, names[i].name, 63);
+    assert_string_equal(text_end(&t), names[i].shown);
+  }
+}
+
 static void what_does_not_fit_is_left_out(void **state)
 {
   (void)state;
@@ -249,6 +280,7 @@ int main(void)
       cmocka_unit_test(addresses_follow_rfc_5952),
       cmocka_unit_test(an_ipv6_scope_follows_a_percent_sign),
       cmocka_unit_test(a_name_stays_one_harmless_field),
+      cmocka_unit_test(a_name_hides_no_control),
       cmocka_unit_test(what_does_not_fit_is_left_out),
       cmocka_unit_test(numbers),
       cmocka_unit_test(lines),
