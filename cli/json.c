@@ -228,9 +228,11 @@ json_t *json_process(const struct process *p)
   return o;
 }
 
+/* In ASCII: names are anybody's, and what goes to a terminal as it is could be a C1 control or turn
+ * the direction of writing. */
 void json_print(FILE *out, json_t *object)
 {
-  json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(6));
+  json_dumpf(object, out, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
   putc('\n', out);
   json_decref(object);
 }

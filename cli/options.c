@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "policy/nearest.h"
+#include "policy/plain.h"
 
 void complain(const char *where, const char *what, ...)
 {
@@ -16,6 +17,7 @@ void complain(const char *where, const char *what, ...)
   va_start(list, what);
   vsnprintf(line, sizeof line, what, list);
   va_end(list);
+  policy_make_plain(line); /* it may hold a file's name, which is anybody's */
   fprintf(stderr, "berth: %s: %s\n", where, line);
 }
 

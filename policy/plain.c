@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "policy/plain.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* How many bytes a character has by its first one, and the bits that one adds; 0: no first one. */
@@ -27,8 +28,20 @@ size_t policy_plain(const char *s)
       return 0;
     c = c << 6 | ((unsigned char)s[i] & 0x3f);
   }
+  bool turns = c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+               (c >= 0x2066 && c <= 0x2069);
   static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000}; /* by width; C1 ends at 0x9f */
-  if (n > 1 && (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)))
+  if (n > 1 && (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || turns))
     return 0;
   return n;
+}
+
+void policy_make_plain(char *line)
+{
+  for (char *at = line; *at;) {
+    size_t n = policy_plain(at);
+    if (!n)
+      *at = '?';
+    at += n ? n : 1;
+  }
 }

@@ -9,17 +9,6 @@
 
 #include "policy/plain.h"
 
-/* What moves a cursor or is cut in the middle of a character becomes '?'. */
-static void make_plain(char *line)
-{
-  for (char *at = line; *at;) {
-    size_t n = policy_plain(at);
-    if (!n)
-      *at = '?';
-    at += n ? n : 1;
-  }
-}
-
 static bool add(struct policy_problems *p, const char *line)
 {
   char *copy = strdup(line);
@@ -43,7 +32,7 @@ __attribute__((format(printf, 3, 0))) static void note(struct problem_notes *n, 
   char line[PROBLEM_LENGTH];
   int begun = snprintf(line, sizeof line, "%s", where);
   vsnprintf(line + begun, sizeof line - (size_t)begun, what, list);
-  make_plain(line);
+  policy_make_plain(line);
   if (!add(n->lines, line)) /* a problem that has no memory is one all the same */
     n->beyond++;
 }
