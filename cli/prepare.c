@@ -63,11 +63,12 @@ static bool make_smaller(struct record_shape *shape, uint32_t events)
   return true;
 }
 
-/* A path that exists is replaced if it is a recording and no process maps it. */
+/* A path that exists is replaced if it is a recording and no process maps it. What lies beside it
+ * may be the user's own. */
 static bool make_way(const char *file)
 {
   struct stat s;
-  if (lstat(file, &s) || recording_delete(file))
+  if (lstat(file, &s) || (recording_is_unused(AT_FDCWD, file) && unlink(file) == 0))
     return true;
   complain("run", "--record: %s: exists, and is no recording or one still in use", file);
   return false;

@@ -160,16 +160,22 @@ void recordings_free(struct recordings *r)
 
 /* --- tidying ----------------------------------------------------------------------------- */
 
-bool recording_delete(const char *path)
+bool recording_is_unused(int directory, const char *name)
 {
   struct record_reader reader;
-  if (record_is_mapped(AT_FDCWD, path) || record_open(&reader, AT_FDCWD, path))
+  if (record_is_mapped(directory, name) || record_open(&reader, directory, name))
     return false;
   bool unused = !(reader.flags & RECORD_HIDDEN_USE) || !process_any_running(&reader);
   record_close(&reader);
-  if (unused)
-    steering_remove(path);
-  return unused && unlink(path) == 0;
+  return unused;
+}
+
+bool recording_delete(int directory, const char *name)
+{
+  if (!recording_is_unused(directory, name))
+    return false;
+  steering_remove_beside(directory, name);
+  return unlinkat(directory, name, 0) == 0;
 }
 
 struct candidate {
@@ -216,7 +222,7 @@ static void tidy(struct candidate *all, size_t count, uint64_t limit)
     used += all[i].size;
   qsort(all, count, sizeof *all, by_age);
   for (size_t i = 0; i < count; i++)
-    if ((all[i].last < yesterday || used > limit / 2) && recording_delete(all[i].path))
+    if ((all[i].last < yesterday || used > limit / 2) && recording_delete(AT_FDCWD, all[i].path))
       used -= all[i].size;
 }
 

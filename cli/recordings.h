@@ -35,8 +35,11 @@ void recordings_free(struct recordings *r);
  * is taken. */
 void recordings_tidy(void);
 
-/* Deletes a recording that no process maps any more, and the policy beside it. Returns false where one does, as far as
- * can be told, or where it could not be deleted. */
-bool recording_delete(const char *path);
+/* Whether it is a recording that no process maps any more, as far as can be told. */
+bool recording_is_unused(int directory, const char *name);
+
+/* Deletes a recording that is not used, and the policy beside it. Returns false where it is, or
+ * could not be deleted. */
+bool recording_delete(int directory, const char *name);
 
 #endif

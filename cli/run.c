@@ -73,7 +73,8 @@ struct run {
   bool quiet, summary, exec;
   struct steering steering;
   struct printer printer;
-  char path[PATH_MAX]; /* the recording's; "" where there is none */
+  char path[PATH_MAX];   /* the recording's; "" where there is none */
+  char policy[PATH_MAX]; /* of the image made for this run; "" for none */
   struct follower follower;
 };
 
@@ -117,11 +118,10 @@ static bool open_output(struct run *run)
 }
 
 /* Without -P, a policy that the environment names already stays. */
-static bool set_policy(const struct run *run)
+static bool set_policy(struct run *run)
 {
-  char path[PATH_MAX];
-  return steering_install(&run->steering, "run", run->path, path) &&
-         (!path[0] || setenv("BERTH_POLICY", path, 1) == 0);
+  return steering_install(&run->steering, "run", run->path, run->policy) &&
+         (!run->policy[0] || setenv("BERTH_POLICY", run->policy, 1) == 0);
 }
 
 /* What BERTH_RECORD was does not matter to COMMAND: where nothing can be recorded, nothing is,
@@ -177,10 +177,21 @@ static int cannot_execute(const char *command, int error)
   return error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
 }
 
-static int become(char **argv)
+/* What was made for a COMMAND that does not run. */
+static void discard(const struct run *run)
+{
+  if (run->path[0] && run->record)
+    steering_remove(run->path, run->policy);
+  else if (run->path[0])
+    recording_delete(AT_FDCWD, run->path);
+}
+
+static int become(const struct run *run, char **argv)
 {
   execvp(argv[0], argv);
-  return cannot_execute(argv[0], errno);
+  int error = errno;
+  discard(run);
+  return cannot_execute(argv[0], error);
 }
 
 static void show(struct run *run, bool last)
@@ -226,8 +237,8 @@ static void finish(struct run *run)
     complain("run", "the output could not be written whole");
   follow_end(&run->follower);
   if (run->record)
-    steering_remove(run->path);
-  else if (!recording_delete(run->path))
+    steering_remove(run->path, run->policy);
+  else if (!recording_delete(AT_FDCWD, run->path))
     complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
 }
 
@@ -289,11 +300,10 @@ static int run_main(int argc, char **argv)
   if (run.path[0] && !run.exec)
     open_recording(&run);
   if (!set_environment(&run)) {
-    if (run.path[0] && !run.record)
-      recording_delete(run.path);
+    discard(&run);
     return EXIT_RUN_TROUBLE;
   }
-  return run.exec ? become(argv) : run_beside(&run, argv);
+  return run.exec ? become(&run, argv) : run_beside(&run, argv);
 }
 
 const struct command run_command = {"run", run_main, "runs a program and shows its ports", usage};

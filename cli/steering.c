@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/policy_file.h"
+#include "record/clock.h"
 #include "record/map.h"
 
 bool steering_load(struct steering *s, const char *where)
@@ -54,30 +54,19 @@ static bool name_file(const struct steering *s, const char *where, char path[PAT
   return false;
 }
 
-/* Whether it is a compiled policy, as the one that an earlier run left beside its recording: what
- * else somebody put there is not to be deleted. */
-static bool is_image(const char *path)
+/* The image's path: RECORDING.policy, or, where that is taken, one that nobody else thinks of. */
+static bool name_image(const char *recording, bool taken, char path[PATH_MAX])
 {
-  char start[8];
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  bool is = fd >= 0 && read(fd, start, sizeof start) == (ssize_t)sizeof start &&
-            policy_is_image(start, sizeof start);
-  if (fd >= 0)
-    close(fd);
-  return is;
+  char unique[48] = "";
+  if (taken)
+    snprintf(unique, sizeof unique, ".%d-%llx", (int)getpid(),
+             (unsigned long long)clock_ns(CLOCK_MONOTONIC));
+  int n = snprintf(path, PATH_MAX, "%s%s" STEERING_SUFFIX, recording, unique);
+  errno = ENAMETOOLONG;
+  return n < PATH_MAX;
 }
 
-/* Whether nothing is there any more. The policy given to this very run stays. */
-static bool make_way(const struct steering *s, const char *path)
-{
-  struct stat there, given;
-  if (lstat(path, &there))
-    return true;
-  bool is_given = s->file && stat(s->file, &given) == 0 && given.st_dev == there.st_dev &&
-                  given.st_ino == there.st_ino;
-  return !is_given && is_image(path) && unlink(path) == 0;
-}
-
+/* A file that is there already is the user's own, whatever it holds. */
 bool steering_install(const struct steering *s, const char *where, const char *recording,
                       char path[PATH_MAX])
 {
@@ -86,25 +75,38 @@ bool steering_install(const struct steering *s, const char *where, const char *r
     return true;
   if (!recording[0])
     return name_file(s, where, path);
-  if (snprintf(path, PATH_MAX, "%s" STEERING_SUFFIX, recording) >= PATH_MAX) {
-    complain(where, "%s: %s", recording, strerror(ENAMETOOLONG));
-    return false;
+  bool written = name_image(recording, false, path) && write_image(s, path);
+  if (!written && errno == EEXIST)
+    written = name_image(recording, true, path) && write_image(s, path);
+  if (!written) {
+    complain(where, "%s: %s", path, strerror(errno));
+    path[0] = '\0';
   }
-  if (!make_way(s, path)) {
-    complain(where, "%s: exists, and would be replaced: name another recording", path);
-    return false;
-  }
-  if (write_image(s, path))
-    return true;
-  complain(where, "%s: %s", path, strerror(errno));
-  return false;
+  return written;
 }
 
-void steering_remove(const char *recording)
+/* --- its end ------------------------------------------------------------------------------------ */
+
+static bool is_image(int directory, const char *path)
+{
+  char start[8];
+  int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  bool is = fd >= 0 && read(fd, start, sizeof start) == (ssize_t)sizeof start &&
+            policy_is_image(start, sizeof start);
+  if (fd >= 0)
+    close(fd);
+  return is;
+}
+
+void steering_remove(const char *recording, const char *path)
+{
+  if (path[0] && !record_is_mapped(AT_FDCWD, recording) && is_image(AT_FDCWD, path))
+    unlink(path);
+}
+
+void steering_remove_beside(int directory, const char *recording)
 {
   char path[PATH_MAX];
-  if (!record_is_mapped(AT_FDCWD, recording) &&
-      snprintf(path, sizeof path, "%s" STEERING_SUFFIX, recording) < (int)sizeof path &&
-      is_image(path))
-    unlink(path);
+  if (name_image(recording, false, path) && is_image(directory, path))
+    unlinkat(directory, path, 0);
 }

@@ -22,14 +22,20 @@ struct steering {
 bool steering_load(struct steering *s, const char *where);
 void steering_free(struct steering *s);
 
-/* Deletes the image beside a recording that stays, unless a process still maps that. */
-void steering_remove(const char *recording);
+#define STEERING_SUFFIX ".policy" /* of the image beside a recording */
 
-#define STEERING_SUFFIX ".policy" /* of the image beside a recording, with which it is deleted */
-
-/* Writes the image beside the recording and its path to `path`; without a recording ("") the path
- * is that of the file given. Returns false, having complained, where there is none. */
+/* Writes the image to a new file beside the recording, whose path becomes `path`; without a
+ * recording ("") the path is that of the file given, without a policy it is "". Returns false,
+ * having complained, where there is none. */
 bool steering_install(const struct steering *s, const char *where, const char *recording,
                       char path[PATH_MAX]);
+
+/* Deletes the image that was installed beside a recording that stays, unless a process still maps
+ * that. */
+void steering_remove(const char *recording, const char *path);
+
+/* Deletes the image of a recording that berth named itself: RECORDING.policy cannot be anybody
+ * else's. */
+void steering_remove_beside(int directory, const char *recording);
 
 #endif

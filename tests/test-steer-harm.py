@@ -503,25 +503,37 @@ def test_strict_refuses_what_it_could_steer():
 
 
 def test_policy_beside_a_recording():
-    """A file of the user's where a recording's policy goes stays, and COMMAND does not run."""
+    """Files of the user's where a recording's policy goes stay, compiled policies too."""
     with tempfile.TemporaryDirectory() as folder, policy(BY_RANGE) as file:
-        beside = folder + "/r.policy"
-        shutil.copy(file, beside)
-        with open(beside, encoding="ascii") as f:
-            text = f.read()
-        for given in beside, file:
-            run = berth("run", "-q", "--record", folder + "/r", "-P", given, "--", "echo", "ran")
-            equal((run.returncode, run.stdout), (125, ""))
-            assert "r.policy: exists" in run.stderr, run.stderr
-            with open(beside, encoding="ascii") as f:
-                equal(f.read(), text)
-        os.unlink(folder + "/r")
-        equal(berth("compile", file, "-o", beside).returncode, 0)
-        run = berth("run", "-q", "--record", folder + "/r", "-P", beside, "--", "true")
-        equal(run.returncode, 125)
-        assert os.path.exists(beside)
-        equal(berth("run", "-q", "--record", folder + "/r", "-P", file, "--", "true").returncode, 0)
-        assert not os.path.exists(beside)
+        beside, made = folder + "/r.policy", folder + "/made"
+        equal(berth("compile", file, "-o", made).returncode, 0)
+        for content in file, made:
+            shutil.copy(content, beside)
+            with open(beside, "rb") as f:
+                before = f.read()
+            for given in beside, file:
+                run = berth("run", "-q", "--record", folder + "/r", "-P", given, "--",
+                            "sh", "-c", "echo $BERTH_POLICY")
+                equal((run.returncode, run.stderr), (0, ""))
+                used = run.stdout.strip()
+                assert used.startswith(folder + "/r.") and used.endswith(".policy"), used
+                assert used != beside, used
+                with open(beside, "rb") as f:
+                    equal(f.read(), before)
+                equal(sorted(os.listdir(folder)), ["made", "r", "r.policy"])
+        os.unlink(beside)
+        run = berth("run", "-q", "--record", folder + "/r", "-P", file, "--", "true")
+        equal((run.returncode, sorted(os.listdir(folder))), (0, ["made", "r"]))
+
+
+def test_policy_of_no_command():
+    """berth run --exec of what cannot be executed leaves no policy and no recording behind."""
+    with tempfile.TemporaryDirectory() as folder, policy(BY_RANGE) as file:
+        places = dict(os.environ, XDG_RUNTIME_DIR=folder)
+        run = berth("run", "--exec", "-P", file, "--", folder + "/none", env=places)
+        equal((run.returncode, os.listdir(folder + "/berth")), (127, []))
+        run = berth("run", "--exec", "-P", file, "--record", folder + "/r", "--", folder + "/none")
+        equal((run.returncode, sorted(os.listdir(folder))), (127, ["berth", "r"]))
 
 
 # --- who has the 4-tuple ----------------------------------------------------------------------
