@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -113,10 +112,10 @@ static void print_gathered(struct log_options *o, struct open_recordings *all)
   free(g.events);
 }
 
-static bool open_one(struct open_recordings *all, const char *path)
+static bool open_one(struct open_recordings *all, const struct recording *recording)
 {
   struct record_reader reader;
-  const char *problem = record_open(&reader, AT_FDCWD, path);
+  const char *path = recording->path, *problem = recording_open(&reader, recording);
   if (problem) {
     complain("log", "%s: %s", path, problem);
     return false;
@@ -133,7 +132,7 @@ static bool open_one(struct open_recordings *all, const char *path)
 static bool is_new(const struct recordings *known, const char *path)
 {
   for (size_t i = 0; i < known->count; i++)
-    if (strcmp(known->paths[i], path) == 0)
+    if (strcmp(known->list[i].path, path) == 0)
       return false;
   return true;
 }
@@ -143,8 +142,8 @@ static void open_new(struct open_recordings *all, int count, char **operands)
 {
   struct recordings now = recordings_find("log", count, operands);
   for (size_t i = 0; i < now.count; i++)
-    if (is_new(&all->found, now.paths[i]))
-      open_one(all, now.paths[i]);
+    if (is_new(&all->found, now.list[i].path))
+      open_one(all, &now.list[i]);
   recordings_free(&all->found);
   all->found = now;
 }
@@ -191,7 +190,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   if (!count)
     recordings_say_none(&all.found, "log");
   for (size_t i = 0; i < all.found.count; i++)
-    trouble |= !open_one(&all, all.found.paths[i]);
+    trouble |= !open_one(&all, &all.found.list[i]);
   if (all.count == 1 && !o->lines)
     follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);
   else

@@ -28,14 +28,15 @@ void default_directories(struct record_directories *d)
   record_directories(d, &places);
 }
 
-static void add(struct recordings *r, const char *path)
+static void add(struct recordings *r, const char *path, bool is_entry)
 {
-  char **more = realloc(r->paths, (r->count + 1) * sizeof *more);
+  struct recording *more = realloc(r->list, (r->count + 1) * sizeof *more);
   char *copy = strdup(path);
   if (!more || !copy)
     abort();
-  r->paths = more;
-  r->paths[r->count++] = copy;
+  more[r->count] = (struct recording){copy, is_entry};
+  r->list = more;
+  r->count++;
 }
 
 struct search {
@@ -56,7 +57,7 @@ static bool add_entry(int directory, const char *name, void *context)
   (void)directory;
   if (has_suffix(name) &&
       snprintf(path, sizeof path, "%s/%s", s->directory, name) < (int)sizeof path)
-    add(s->found, path);
+    add(s->found, path, true);
   return true;
 }
 
@@ -69,7 +70,8 @@ static unsigned long long time_in(const char *path)
 
 static int by_time_in_name(const void *a, const void *b)
 {
-  unsigned long long x = time_in(*(char *const *)a), y = time_in(*(char *const *)b);
+  const struct recording *one = a, *other = b;
+  unsigned long long x = time_in(one->path), y = time_in(other->path);
   return x < y ? -1 : x > y;
 }
 
@@ -80,12 +82,12 @@ static void add_directory(struct recordings *r, const char *path, int fd)
   size_t before = r->count;
   record_directory_walk(fd, add_entry, &s);
   if (r->count > before)
-    qsort(r->paths + before, r->count - before, sizeof *r->paths, by_time_in_name);
+    qsort(r->list + before, r->count - before, sizeof *r->list, by_time_in_name);
 }
 
 static void add_operand(struct recordings *r, const char *where, const char *path)
 {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   struct stat s;
   if (fd < 0 || fstat(fd, &s)) {
     complain(where, "%s: %s", path, strerror(errno));
@@ -93,13 +95,14 @@ static void add_operand(struct recordings *r, const char *where, const char *pat
   } else if (S_ISDIR(s.st_mode)) {
     add_directory(r, path, fd);
   } else {
-    add(r, path);
+    add(r, path, false);
   }
   if (fd >= 0)
     close(fd);
 }
 
-/* A default directory that exists and is this user's; its descriptor, or -1. */
+/* A default directory that exists, is this user's and nobody else's to write to, as the shim demands
+ * it; its descriptor, or -1. */
 static int open_default(const struct record_directories *d, int i, char path[PATH_MAX + 32])
 {
   struct text t = {path, path, path + PATH_MAX + 32, false};
@@ -109,7 +112,7 @@ static int open_default(const struct record_directories *d, int i, char path[PAT
   if (!path[0])
     return -1;
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0 || (fstat(fd, &s) == 0 && s.st_uid == geteuid()))
+  if (fd < 0 || (fstat(fd, &s) == 0 && s.st_uid == geteuid() && !(s.st_mode & 022)))
     return fd;
   close(fd);
   return -1;
@@ -154,8 +157,14 @@ void recordings_say_none(const struct recordings *r, const char *where)
 void recordings_free(struct recordings *r)
 {
   for (size_t i = 0; i < r->count; i++)
-    free(r->paths[i]);
-  free(r->paths);
+    free(r->list[i].path);
+  free(r->list);
+}
+
+const char *recording_open(struct record_reader *reader, const struct recording *recording)
+{
+  return recording->is_entry ? record_open_entry(reader, AT_FDCWD, recording->path)
+                             : record_open(reader, AT_FDCWD, recording->path);
 }
 
 /* --- tidying ----------------------------------------------------------------------------- */
@@ -163,7 +172,7 @@ void recordings_free(struct recordings *r)
 bool recording_is_unused(int directory, const char *name)
 {
   struct record_reader reader;
-  if (record_is_mapped(directory, name) || record_open(&reader, directory, name))
+  if (record_is_mapped(directory, name) || record_open_entry(&reader, directory, name))
     return false;
   bool unused = !(reader.flags & RECORD_HIDDEN_USE) || !process_any_running(&reader);
   record_close(&reader);
@@ -178,10 +187,17 @@ bool recording_delete(int directory, const char *name)
   return unlinkat(directory, name, 0) == 0;
 }
 
+/* All by names in the directory that was opened: what its path leads to may be changed meanwhile by
+ * whoever owns a directory above. */
 struct candidate {
-  char *path;
+  char *name;
   uint64_t last; /* CLOCK_REALTIME of its last event, or its creation */
   uint64_t size;
+};
+
+struct candidates {
+  struct candidate *list;
+  size_t count;
 };
 
 static uint64_t last_event(struct record_reader *reader)
@@ -199,48 +215,61 @@ static int by_age(const void *a, const void *b)
   return x->last < y->last ? -1 : x->last > y->last;
 }
 
-static bool look_at(const char *path, struct candidate *c)
+static bool look_at(int directory, const char *name, struct candidate *c)
 {
   struct record_reader reader;
   struct stat s;
-  if (record_open(&reader, AT_FDCWD, path))
+  if (record_open_entry(&reader, directory, name))
     return false;
   bool ok = fstat(reader.fd, &s) == 0;
-  c->path = strdup(path);
-  c->last = last_event(&reader);
-  c->size = (uint64_t)s.st_blocks * 512;
+  *c = (struct candidate){strdup(name), last_event(&reader), (uint64_t)s.st_blocks * 512};
   record_close(&reader);
-  return ok && c->path;
+  return ok && c->name;
+}
+
+static bool add_candidate(int directory, const char *name, void *context)
+{
+  struct candidates *all = context;
+  struct candidate c;
+  if (!has_suffix(name) || !look_at(directory, name, &c))
+    return true;
+  struct candidate *more = realloc(all->list, (all->count + 1) * sizeof *more);
+  if (!more) {
+    free(c.name);
+    return false;
+  }
+  all->list = more;
+  more[all->count++] = c;
+  return true;
 }
 
 #define DAY_NS (UINT64_C(86400) * 1000000000)
 
-static void tidy(struct candidate *all, size_t count, uint64_t limit)
+static void tidy(int directory, struct candidates *all)
 {
   uint64_t used = 0, yesterday = clock_ns(CLOCK_REALTIME) - DAY_NS;
-  for (size_t i = 0; i < count; i++)
-    used += all[i].size;
-  qsort(all, count, sizeof *all, by_age);
-  for (size_t i = 0; i < count; i++)
-    if ((all[i].last < yesterday || used > limit / 2) && recording_delete(AT_FDCWD, all[i].path))
-      used -= all[i].size;
+  uint64_t limit = record_directory_limit(directory);
+  for (size_t i = 0; i < all->count; i++)
+    used += all->list[i].size;
+  if (all->count)
+    qsort(all->list, all->count, sizeof *all->list, by_age);
+  for (size_t i = 0; i < all->count; i++) {
+    const struct candidate *c = &all->list[i];
+    if ((c->last < yesterday || used > limit / 2) && recording_delete(directory, c->name))
+      used -= c->size;
+  }
 }
 
 static void tidy_directory(const char *path, int fd, void *context)
 {
-  struct recordings r = {0};
+  struct candidates all = {0};
+  (void)path;
   (void)context;
-  size_t count = 0;
-  add_directory(&r, path, fd);
-  struct candidate *all = calloc(r.count + 1, sizeof *all);
-  for (size_t i = 0; all && i < r.count; i++)
-    count += look_at(r.paths[i], &all[count]);
-  if (all)
-    tidy(all, count, record_directory_limit(fd));
-  for (size_t i = 0; i < count; i++)
-    free(all[i].path);
-  free(all);
-  recordings_free(&r);
+  record_directory_walk(fd, add_candidate, &all);
+  tidy(fd, &all);
+  for (size_t i = 0; i < all.count; i++)
+    free(all.list[i].name);
+  free(all.list);
 }
 
 void recordings_tidy(void)

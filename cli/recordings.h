@@ -10,9 +10,15 @@
 #include <stddef.h>
 
 #include "record/directory.h"
+#include "record/read.h"
+
+struct recording {
+  char *path;
+  bool is_entry; /* of a directory: if it is a symbolic link, it is not followed */
+};
 
 struct recordings {
-  char **paths;
+  struct recording *list;
   size_t count;
   bool trouble; /* something told could not be used; it was said on stderr */
 };
@@ -35,7 +41,11 @@ void recordings_free(struct recordings *r);
  * is taken. */
 void recordings_tidy(void);
 
-/* Whether it is a recording that no process maps any more, as far as can be told. */
+/* Opens one that was found: as record_open(). */
+const char *recording_open(struct record_reader *reader, const struct recording *recording);
+
+/* Whether it is a recording that no process maps any more, as far as can be told. Does not follow a
+ * symbolic link. */
 bool recording_is_unused(int directory, const char *name);
 
 /* Deletes a recording that is not used, and the policy beside it. Returns false where it is, or

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -22,10 +21,10 @@ static const struct option long_options[] = {
     {0},
 };
 
-static bool print_recording(const char *path, bool json)
+static bool print_recording(const struct recording *recording, bool json)
 {
   struct record_reader reader;
-  const char *problem = record_open(&reader, AT_FDCWD, path);
+  const char *path = recording->path, *problem = recording_open(&reader, recording);
   if (problem) {
     complain("stats", "%s: %s", path, problem);
     return false;
@@ -56,7 +55,7 @@ static int stats_main(int argc, char **argv)
   if (optind == argc)
     recordings_say_none(&r, "stats");
   for (size_t i = 0; i < r.count; i++)
-    trouble |= !print_recording(r.paths[i], json);
+    trouble |= !print_recording(&r.list[i], json);
   recordings_free(&r);
   return trouble || fflush(stdout) ? EXIT_TROUBLE : EXIT_YES;
 }

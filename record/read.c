@@ -47,17 +47,30 @@ static const char *open_checked(struct record_reader *reader)
   return reader->scratch ? NULL : strerror(ENOMEM);
 }
 
-const char *record_open(struct record_reader *reader, int directory, const char *name)
+static const char *open_file(struct record_reader *reader, int directory, const char *name,
+                             int flags)
 {
   memset(reader, 0, sizeof *reader);
-  /* O_NONBLOCK: a FIFO must not hold the reader up. */
-  reader->fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  /* O_NONBLOCK: a FIFO must not hold the reader up, nor somebody's lease on the file. */
+  flags |= O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  reader->fd = openat(directory, name, flags);
   if (reader->fd < 0)
-    return strerror(errno);
+    return errno == ELOOP && (flags & O_NOFOLLOW) ? "a symbolic link, which is not followed here"
+                                                  : strerror(errno);
   const char *problem = open_checked(reader);
   if (problem)
     record_close(reader);
   return problem;
+}
+
+const char *record_open(struct record_reader *reader, int directory, const char *name)
+{
+  return open_file(reader, directory, name, 0);
+}
+
+const char *record_open_entry(struct record_reader *reader, int directory, const char *name)
+{
+  return open_file(reader, directory, name, O_NOFOLLOW);
 }
 
 void record_close(struct record_reader *reader)

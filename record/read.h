@@ -24,8 +24,10 @@ struct record_reader {
 };
 
 /* Opens a recording. Returns NULL, or what is wrong with it: words for people, to be used
- * before the next call. */
+ * before the next call. record_open_entry() does not follow a symbolic link: for a name that was
+ * found in a directory, which is whoever's, and was not given by the user. */
 const char *record_open(struct record_reader *reader, int directory, const char *name);
+const char *record_open_entry(struct record_reader *reader, int directory, const char *name);
 void record_close(struct record_reader *reader);
 
 /* Copies bytes of the file. Returns false, and the recording is `broken`, where they are not there. */
