@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -186,6 +187,7 @@ static bool read_plan(const struct record_header *h, struct plan *p)
 {
   struct record_header copy;
   memcpy(&copy, (const void *)h, sizeof copy);
+  atomic_signal_fence(memory_order_seq_cst); /* no compiler reads the file's words again below */
   p->processes = copy.processes;
   p->destinations = copy.destinations;
   p->rules = copy.rules;
@@ -194,11 +196,20 @@ static bool read_plan(const struct record_header *h, struct plan *p)
   return !record_header_problem(&copy, p->size);
 }
 
+/* Whoever owns the file can shrink it, which kills who maps it. That root may is nothing new. The
+ * auxiliary vector spares a system call, but where the program has changed its user. */
+static bool is_trusted(uint32_t owner)
+{
+  return owner == 0 || owner == getauxval(AT_EUID) || owner == sys_geteuid();
+}
+
 static int attach(int fd, struct record_map *map)
 {
   struct statx s;
   if (sys_stat(fd, "", &s))
     return errno;
+  if (!is_trusted(s.stx_uid))
+    return EACCES;
   /* A file with holes could meet a full disk at any store into it. */
   if (!S_ISREG(s.stx_mode) || s.stx_size < RECORD_HEADER_SIZE || s.stx_blocks * 512 < s.stx_size)
     return EINVAL;
@@ -216,8 +227,9 @@ static int attach(int fd, struct record_map *map)
 
 int record_attach(const char *path, struct record_map *map)
 {
-  /* O_NONBLOCK: a FIFO in its place must not hold the program up. */
-  int fd = sys_open(AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
+  /* A FIFO in its place must not hold the program up, nor a terminal become the session's. */
+  int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  int fd = sys_open(AT_FDCWD, path, flags, 0);
   if (fd < 0)
     return errno;
   int error = attach(fd, map);

@@ -58,7 +58,8 @@ int record_create(int directory, const char *name, struct record_shape shape,
                   struct record_map *map);
 
 /* Maps an existing recording. Returns 0 or an errno: EISDIR for a directory, EINVAL for a
- * file that is no recording of this version and machine. Makes four system calls. */
+ * file that is no recording of this version and machine, EACCES for one that is neither the
+ * effective user's nor root's. Makes four system calls. */
 int record_attach(const char *path, struct record_map *map);
 
 /* Whether a process maps it, or has it open for writing: the kernel grants no read lease then.

@@ -6,14 +6,18 @@ All of it happens in a mount namespace, as root, against somebody who is `nobody
 """
 import contextlib
 import os
+import pty
 import shutil
+import socket
+import stat
 import struct
 import subprocess
 import sys
 
 import berthtest
-from berthtest import equal, started
-from placetest import KIT, NOBODY, STEPS, recordings, room, run, silent, the_recording
+from berthtest import Skip, equal, log_of, started
+from placetest import (KIT, NOBODY, SAID, SHM, STEPS, environment, mount, one_line, recordings,
+                       remove, room, run, silent, the_recording, unaffected)
 
 # Puts a link to argv[2] in the place of argv[1], and back, again and again: argv[3] is aside.
 SWAP = """
@@ -147,6 +151,183 @@ def test_links_in_a_directory():
             status, out, said = berth(command, f"{place}/link.berth")
             equal((status, said), (0, ""), f"{command} of a link")
             assert out, command
+
+
+# --- BERTH_RECORD ---------------------------------------------------------------------------------
+
+def odd_files(folder):
+    """Names of what is no directory and no recording, and whether it is said where it is asked for."""
+    os.mkfifo(f"{folder}/fifo")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(f"{folder}/socket")
+    os.mknod(f"{folder}/device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    os.mknod(f"{folder}/disk", 0o600 | stat.S_IFBLK, os.makedev(240, 250))  # no such disk
+    os.symlink("nowhere", f"{folder}/dangling")
+    os.symlink("loop", f"{folder}/loop")
+    return ["fifo", "socket", "device", "disk", "dangling", "loop"]
+
+
+def test_odd_files():
+    """a FIFO, socket, device, dangling link, loop in a recording's place: refused at once"""
+    with room() as place:
+        for name in odd_files(place):
+            path = f"{place}/{name}"
+            one_line(unaffected(BERTH_RECORD=path), f"berth: BERTH_RECORD: {path}: ")
+            one_line(unaffected(BERTH_RECORD=f"/{path}"), f"berth: BERTH_RECORD: /{path}: ")
+            done = berth("run", "-q", "--record", path, "--", f"{KIT}/steps", *STEPS)
+            equal((done[0], done[1]), (125, ""), f"berth run --record {name}")
+            one_line(done[2], f"berth: run: --record: {path}: ")
+        equal(sorted(os.listdir(place)),
+              ["dangling", "device", "disk", "fifo", "loop", "socket"], "what is there")
+
+
+def test_recording_of_another():
+    """a recording of another user's is not attached to: he could shrink it under the program"""
+    with room(mode=0o755) as place:
+        silent(BERTH_RECORD=f"{place}/r")
+        path = f"{place}/x.berth"
+        os.rename(the_recording(f"{place}/r"), path)
+        for owner, mode, user, takes in ((NOBODY, 0o666, 0, False), (NOBODY, 0o600, NOBODY, True),
+                                         (0, 0o666, NOBODY, True), (1, 0o666, NOBODY, False),
+                                         (0, 0o600, 0, True)):
+            os.chown(path, owner, owner)
+            os.chmod(path, mode)
+            before = len(log_of(path))
+            for name in path, f"/{path}":
+                said = unaffected(user=user, BERTH_RECORD=name)
+                if not takes:
+                    one_line(said, f"berth: BERTH_RECORD: {name}: EACCES")
+                equal(bool(said), not takes, f"owner {owner}, user {user}")
+            equal(len(log_of(path)) - before, 8 if takes else 0, "events")
+
+
+def test_record_into_a_link_to_another():
+    """--record FILE that is a hard link to somebody else's file: his file is not touched"""
+    with room(mode=0o1777) as place:
+        write(f"{place}/his", b"his own", 0o666)
+        os.chown(f"{place}/his", NOBODY, NOBODY)
+        os.link(f"{place}/his", f"{place}/x.berth")
+        one_line(unaffected(BERTH_RECORD=f"{place}/x.berth"), "berth: BERTH_RECORD: ")
+        done = berth("run", "-q", "--record", f"{place}/x.berth", "--", "true")
+        equal(done[:2], (125, ""), "berth run --record")
+        with open(f"{place}/his", "rb") as f:
+            equal(f.read(), b"his own")
+
+
+# In the place of argv[1], again and again: a link to argv[2], a directory, a file, a FIFO, nothing.
+SHUFFLE = """
+import contextlib, os, sys
+place, target = sys.argv[1:]
+def make_file():
+    os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+kinds = [lambda: os.symlink(target, place), lambda: os.mkdir(place, 0o700), make_file,
+         lambda: os.mkfifo(place), lambda: os.symlink("/nowhere", place)]
+print("shuffling", flush=True)
+number = 0
+while True:
+    number += 1
+    aside = f"{place}-{number}"
+    with contextlib.suppress(OSError):  # berth's own directory may come in between
+        kinds[number % len(kinds)]()
+    with contextlib.suppress(OSError):
+        os.rename(place, aside)
+        os.unlink(aside)
+    with contextlib.suppress(OSError):
+        os.rmdir(aside)
+"""
+
+
+# --- terminals, and what is not a file -------------------------------------------------------------
+
+@contextlib.contextmanager
+def terminal():
+    """The path of a terminal that is nobody's."""
+    ours, theirs = pty.openpty()
+    try:
+        yield os.ttyname(theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def log_to(path, *words, **options):
+    """What the shim says of a program that logs there, and is unaffected."""
+    return unaffected(*words, BERTH_RECORD="off", BERTH_LOG=path, **options)
+
+
+def test_log():
+    """BERTH_LOG: a FIFO without a reader, a socket, a directory: a line; a full FIFO: no waiting"""
+    with room() as place:
+        for name in odd_files(place):
+            path = f"{place}/{name}"
+            if name == "device":
+                equal(log_to(path), "", "what is said of a device")
+            elif name != "dangling":
+                one_line(log_to(path), f"berth: BERTH_LOG: {path}: ")
+        one_line(log_to(place), f"berth: BERTH_LOG: {place}: EISDIR")
+        reader = os.open(f"{place}/fifo", os.O_RDONLY | os.O_NONBLOCK)
+        equal(log_to(f"{place}/fifo"), "", "what is said of a FIFO with a reader")
+        equal(os.read(reader, 65536).count(b"\n"), 4, "lines")
+        writer = os.open(f"{place}/fifo", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        equal(log_to(f"{place}/fifo"), "", "what is said of a full FIFO")
+        os.close(reader)
+        os.close(writer)
+
+
+def test_log_links():
+    """BERTH_LOG and -o follow links as a shell does: where the user may write, and nowhere else"""
+    with room(mode=0o755) as place, room(owner=NOBODY) as his:
+        write(f"{place}/roots", b"", 0o644)
+        os.symlink(f"{place}/roots", f"{his}/link")
+        os.symlink(f"{his}/new", f"{his}/dangling")
+        one_line(log_to(f"{his}/link", user=NOBODY), f"berth: BERTH_LOG: {his}/link: EACCES")
+        equal(log_to(f"{his}/dangling", user=NOBODY), "", "what is said")
+        s = os.stat(f"{his}/new")
+        equal((s.st_uid, stat.S_ISREG(s.st_mode)), (NOBODY, True), "the file behind the link")
+        done = berth("run", "-o", f"{his}/link", "--", "true", user=NOBODY)
+        equal(done[:2], (125, ""), "berth run -o")
+        equal(os.stat(f"{place}/roots").st_size, 0, "root's file")
+
+
+def test_policy_files():
+    """BERTH_POLICY of a sparse TiB, of /proc, a socket: a line at once, the program as without"""
+    with room("size=2t") as place:
+        with open(f"{place}/sparse", "wb") as f:
+            f.truncate(1 << 40)
+        paths = [f"{place}/{name}" for name in odd_files(place)] + [
+            f"{place}/sparse", "/proc/self/maps", "/proc/self/mem", "/proc/self/pagemap",
+            "/proc/self/environ", "/proc/self/fd", "/proc/self/fd/0", "/proc/cpuinfo", "/dev/fd/99"]
+        for path in paths:
+            one_line(unaffected(BERTH_RECORD="off", BERTH_POLICY=path),
+                     f"berth: BERTH_POLICY: {path}: ")
+        for path in f"{place}/sparse", "/proc/self/mem", "/dev/zero", "/proc/self/pagemap":
+            for command in ["check"], ["compile", "-o", f"{place}/image"], ["explain", "9", "-P"]:
+                done = berth(*command, path)
+                equal((done[0] in (1, 2), done[1]), (True, ""), f"berth {command} {path}: {done}")
+        equal(os.path.exists(f"{place}/image"), False, "the image")
+
+
+# --- berth compile -o -----------------------------------------------------------------------------
+
+def policy(folder):
+    write(f"{folder}/policy.json", b'{"version": 1, "rules": [{"local_ports": 40000}]}', 0o644)
+    return f"{folder}/policy.json"
+
+
+# Makes argv[1] a file of its own, then a link to argv[2], again and again.
+FLIP = """
+import os, sys
+place, target = sys.argv[1:]
+print("flipping", flush=True)
+while True:
+    os.close(os.open(place + ".file", os.O_CREAT | os.O_WRONLY, 0o644))
+    os.rename(place + ".file", place)
+    os.symlink(target, place + ".link")
+    os.rename(place + ".link", place)
+"""
 
 
 if __name__ == "__main__":
