@@ -107,10 +107,15 @@ static int create_in(int directory, const char *directory_path, struct wish wish
   return error ? error : n < PATH_MAX ? 0 : ENAMETOOLONG;
 }
 
-static int prepare_in(const char *directory, struct wish wish, char path[PATH_MAX])
+static int prepare_in(const char *named, struct wish wish, char path[PATH_MAX])
 {
-  char absolute[PATH_MAX];
-  int fd = record_directory_open(directory);
+  char absolute[PATH_MAX], directory[PATH_MAX];
+  size_t length = strlen(named);
+  while (length > 1 && named[length - 1] == '/')
+    length--; /* a link with a slash behind it would be followed */
+  snprintf(directory, sizeof directory, "%.*s", (int)length, named);
+  errno = ENAMETOOLONG;
+  int fd = length < sizeof directory ? record_directory_open(directory) : -1;
   int error = fd < 0 ? errno : 0;
   if (!error)
     error = create_in(fd, realpath(directory, absolute) ? absolute : directory, wish, path);

@@ -53,6 +53,10 @@ static const char *keep_path(const char *variable, const char *value)
   size_t left = sizeof room - used, size = left < PATH_MAX ? left : PATH_MAX;
   long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, to, size);
   size_t length = text_length(value);
+  if (n > 0 && to[0] != '/') { /* "(unreachable)/...": out of this root, or unmounted */
+    warn(variable, value, "the current directory has no path");
+    return "";
+  }
   if (n < 0 || (size_t)n + length >= size) {
     warn(variable, value, "the path is too long");
     return "";
@@ -64,6 +68,16 @@ static const char *keep_path(const char *variable, const char *value)
   return to;
 }
 
+/* To the kernel a link with a slash behind it is the directory that it leads to. */
+static const char *without_slashes(const char *path)
+{
+  size_t n = text_length(path);
+  while (n > 1 && path[n - 1] == '/')
+    n--;
+  room[path + n - room] = '\0';
+  return path;
+}
+
 static void set_record(const char *value)
 {
   recorder_config.record = "";
@@ -71,6 +85,8 @@ static void set_record(const char *value)
     recorder_config.off = true;
   else
     recorder_config.record = keep_path("BERTH_RECORD", value);
+  if (recorder_config.record[0])
+    recorder_config.record = without_slashes(recorder_config.record);
   if (value && value[0] && !recorder_config.record[0])
     recorder_config.off = true;
 }

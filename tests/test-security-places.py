@@ -181,6 +181,32 @@ def test_odd_files():
               ["dangling", "device", "disk", "fifo", "loop", "socket"], "what is there")
 
 
+def test_links():
+    """a link in the place of a directory or a file is refused, with slashes behind it too"""
+    with room() as place, room() as other:
+        silent(BERTH_RECORD=f"{other}/r")
+        path = the_recording(f"{other}/r")
+        with open(path, "rb") as f:
+            before = f.read()
+        os.symlink(path, f"{place}/file")
+        os.symlink(other, f"{place}/folder")
+        for name in "file", "folder", "folder/", "folder///":
+            said = unaffected(BERTH_RECORD=f"{place}/{name}")
+            one_line(said, f"berth: BERTH_RECORD: {place}/{name.rstrip('/')}: ")
+        for name in "folder", "folder/":
+            done = berth("run", "-q", "--", f"{KIT}/steps", *STEPS, BERTH_RECORD=f"{place}/{name}")
+            equal(done[:2], (7, SAID), "berth run")
+            assert "nothing is recorded" in done[2], done
+        done = berth("run", "-q", "--record", f"{place}/file", "--", "true")
+        equal(done[:2], (125, ""), "berth run --record")
+        with open(path, "rb") as f:
+            equal(f.read() == before, True, "the recording behind the link is as it was")
+        equal((os.listdir(other), recordings(place)), (["r"], []), "what is there")
+        os.mkdir(f"{other}/inner", 0o700)
+        silent(BERTH_RECORD=f"{place}/folder/inner")  # the way there is the user's to name
+        the_recording(f"{other}/inner")
+
+
 def test_recording_of_another():
     """a recording of another user's is not attached to: he could shrink it under the program"""
     with room(mode=0o755) as place:
@@ -235,6 +261,40 @@ while True:
     with contextlib.suppress(OSError):
         os.rmdir(aside)
 """
+
+
+def test_shuffled():
+    """a directory that turns into links, files and FIFOs: nothing is made but in one's own"""
+    with room("size=1g", owner=NOBODY, mode=0o755) as place, room() as secret:
+        own = 0
+        with attacker(SHUFFLE, f"{place}/berth", secret):
+            for i in range(60):
+                silent(XDG_RUNTIME_DIR=place)
+                said = unaffected(BERTH_RECORD=f"{place}/berth" + "/" * (i % 3))
+                assert said.count("\n") <= 1, said
+                done = berth("run", "-q", "--", f"{KIT}/steps", *STEPS, XDG_RUNTIME_DIR=place)
+                equal(done[0], 7, done)
+                equal(os.listdir(secret), [], "files behind the link")
+        for path in recordings(place):
+            own += 1
+            s, d = os.stat(path), os.stat(os.path.dirname(path))
+            equal((s.st_uid, s.st_mode & 0o777, d.st_uid, d.st_mode & 0o777),
+                  (0, 0o600, 0, 0o700), path)
+        remove(f"{SHM}/berth-0")
+
+
+def test_nowhere_to_be():
+    """a current directory without a path: a relative one is refused, not looked for below it"""
+    with room() as place:
+        os.makedirs(f"{place}/(unreachable)/x", 0o700)
+        os.mkdir(f"{place}/x", 0o700)
+        script = (f"cd {place} && umount -l . && LD_PRELOAD={KIT}/.libs/libberth.so "
+                  f"BERTH_RECORD=x exec {KIT}/steps connect 9 exit 0")
+        mount("--bind", place, place)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+        equal((done.returncode, done.stdout), (0, "connected\n"), done.stderr)
+        one_line(done.stderr, "berth: BERTH_RECORD: x: the current directory has no path")
+        equal(recordings(place), [], "recordings")
 
 
 # --- terminals, and what is not a file -------------------------------------------------------------
