@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/policy_file.h"
+#include "record/clock.h"
 
 static const char usage[] =
     "Usage: berth compile POLICY -o IMAGE\n"
@@ -26,19 +27,34 @@ static const struct option long_options[] = {
     {0},
 };
 
+struct target {
+  char path[PATH_MAX];
+  bool exists;
+  struct stat is; /* then */
+};
+
 /* The file that `path` is, also through a symbolic link; false, with errno, where nothing can be
  * renamed over it. */
-static bool find_target(const char *path, char target[PATH_MAX])
+static bool find_target(const char *path, struct target *t)
 {
-  struct stat s;
-  if (stat(path, &s) == 0) {
-    errno = S_ISDIR(s.st_mode) ? EISDIR : EINVAL;
-    return S_ISREG(s.st_mode) && realpath(path, target);
+  t->exists = stat(path, &t->is) == 0;
+  if (t->exists) {
+    errno = S_ISDIR(t->is.st_mode) ? EISDIR : EINVAL;
+    return S_ISREG(t->is.st_mode) && realpath(path, t->path);
   }
   if (errno != ENOENT)
     return false;
   errno = ENAMETOOLONG;
-  return snprintf(target, PATH_MAX, "%s", path) < PATH_MAX;
+  return snprintf(t->path, PATH_MAX, "%s", path) < PATH_MAX;
+}
+
+/* Whether the name in the folder is the file that was found: not one behind a link that somebody put
+ * there since, which the kernel might not have followed (fs.protected_symlinks). */
+static bool is_still(int folder, const char *name, const struct target *t)
+{
+  struct stat now;
+  return !t->exists || (fstatat(folder, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        now.st_dev == t->is.st_dev && now.st_ino == t->is.st_ino);
 }
 
 /* Opens the directory that the target is in, and gives the target's name in it. */
@@ -70,16 +86,18 @@ static bool write_beside(int folder, const char *name, const policy_image *image
 }
 
 /* Returns 0 or an errno. Whoever opens the target meets the old file or the new one. */
-static int replace(const char *target, const policy_image *image)
+static int replace(const struct target *target, const policy_image *image)
 {
   char beside[64];
   const char *name;
-  int folder = open_folder(target, &name), error = 0;
+  int folder = open_folder(target->path, &name), error = 0;
   if (folder < 0)
     return errno;
-  snprintf(beside, sizeof beside, ".berth-compile.%ld", (long)getpid());
-  unlinkat(folder, beside, 0); /* of somebody who was killed, and had our number */
-  if (!write_beside(folder, beside, image))
+  snprintf(beside, sizeof beside, ".berth-compile.%ld-%llx", (long)getpid(),
+           (unsigned long long)clock_ns(CLOCK_MONOTONIC));
+  if (!is_still(folder, name, target))
+    error = ESTALE;
+  else if (!write_beside(folder, beside, image))
     error = errno;
   else if (renameat(folder, beside, folder, name)) {
     error = errno;
@@ -92,8 +110,8 @@ static int replace(const char *target, const policy_image *image)
 
 static int write_image(const char *path, const policy_image *image)
 {
-  char target[PATH_MAX];
-  int error = find_target(path, target) ? replace(target, image) : errno;
+  struct target target;
+  int error = find_target(path, &target) ? replace(&target, image) : errno;
   if (error)
     complain("compile", "%s: %s", path,
              error == EINVAL ? "not an ordinary file, which could be replaced" : strerror(error));

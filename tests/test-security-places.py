@@ -377,6 +377,21 @@ def policy(folder):
     return f"{folder}/policy.json"
 
 
+def test_compile_names():
+    """compile -o: a file of the name that it uses meanwhile is somebody's, and is left"""
+    with room(mode=0o1777) as place:
+        source = policy(place)
+        script = ("import os, sys; n = f'{sys.argv[1]}/.berth-compile.{os.getpid()}';"
+                  "open(n, 'w').write('his own'); os.execv(sys.argv[2], sys.argv[2:])")
+        done = subprocess.run([sys.executable, "-c", script, place, f"{KIT}/berth", "compile",
+                               source, "-o", f"{place}/image"], capture_output=True, text=True)
+        equal((done.returncode, done.stderr), (0, ""), "berth compile")
+        his, = [name for name in os.listdir(place) if name.startswith(".berth")]
+        with open(f"{place}/{his}", encoding="ascii") as f:
+            equal(f.read(), "his own")
+        assert os.path.exists(f"{place}/image")
+
+
 # Makes argv[1] a file of its own, then a link to argv[2], again and again.
 FLIP = """
 import os, sys
@@ -388,6 +403,23 @@ while True:
     os.symlink(target, place + ".link")
     os.rename(place + ".link", place)
 """
+
+
+def test_compile_race():
+    """compile -o in a sticky directory: no link of another's is followed, whenever it is put there"""
+    with open("/proc/sys/fs/protected_symlinks", encoding="ascii") as f:
+        if f.read().strip() == "0":
+            raise Skip("fs.protected_symlinks is off: nothing protects a shell's > either")
+    with room(mode=0o1777) as place, room(mode=0o755) as own:
+        source = policy(own)
+        write(f"{own}/roots", b"root's own")
+        with attacker(FLIP, f"{place}/image", f"{own}/roots"):
+            for _ in range(300):
+                status, _, said = berth("compile", source, "-o", f"{place}/image")
+                equal(status in (0, 2), True, said)
+                with open(f"{own}/roots", "rb") as f:
+                    equal(f.read(), b"root's own")
+        equal(sorted(os.listdir(own)), ["policy.json", "roots"], "what is there")
 
 
 if __name__ == "__main__":
