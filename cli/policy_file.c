@@ -50,7 +50,7 @@ enum exit_status policy_file_read(const char *where, const char *path, policy_im
 {
   char *bytes = NULL;
   size_t size = 0;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0 || !read_all(fd, &bytes, &size)) {
     complain(where, "%s: %s", path, strerror(errno));
     if (fd >= 0)

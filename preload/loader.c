@@ -35,7 +35,8 @@ static size_t folder_length(const char *path)
   return length;
 }
 
-/* The object that holds the address: its folder, and the library's name. */
+/* The object that holds the address: its folder, and the library's name. Without a folder dlopen()
+ * would search for it. */
 static int in_object(struct dl_phdr_info *object, size_t size, void *context)
 {
   struct search *search = context;
@@ -44,7 +45,7 @@ static int in_object(struct dl_phdr_info *object, size_t size, void *context)
     const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
     uintptr_t start = object->dlpi_addr + segment->p_vaddr;
     size_t length = folder_length(object->dlpi_name);
-    if (segment->p_type == PT_LOAD && search->address - start < segment->p_memsz &&
+    if (segment->p_type == PT_LOAD && search->address - start < segment->p_memsz && length &&
         length + sizeof LIBRARY <= sizeof search->path) {
       memcpy(search->path, object->dlpi_name, length);
       memcpy(search->path + length, LIBRARY, sizeof LIBRARY);

@@ -47,11 +47,11 @@ static const char *read_all(int fd, struct bytes *b)
   return NULL;
 }
 
-/* O_NONBLOCK: a FIFO in its place must not hold the program up. */
+/* A FIFO in its place must not hold the program up, nor a terminal become the session's. */
 static const char *read_file(const char *path, struct bytes *b)
 {
   struct statx s;
-  int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+  int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
   if (fd < 0)
     return problem_because("open", errno);
   const char *wrong = NULL;

@@ -310,6 +310,24 @@ def terminal():
         os.close(theirs)
 
 
+def test_terminal():
+    """a terminal as BERTH_RECORD, BERTH_POLICY, BERTH_LOG: it does not become the session's"""
+    code = "import os; os.open('/dev/tty', os.O_RDWR)"
+    with room() as place, terminal() as path:
+        for name, value in (("BERTH_RECORD", f"/{path}"), ("BERTH_POLICY", path),
+                            ("BERTH_LOG", path)):
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                                  start_new_session=True,
+                                  env=environment({"BERTH_RECORD": place, name: value}))
+            equal(done.returncode, 1, f"a session with {name}: it has a terminal now")
+            assert "No such device or address" in done.stderr, done.stderr
+            said = [line for line in done.stderr.splitlines() if line.startswith("berth")]
+            equal(len(said), name != "BERTH_LOG", f"lines of {said}")
+        for command in ("log", path), ("stats", path), ("check", "/dev/null"):
+            equal(subprocess.run([f"{KIT}/berth", *command], capture_output=True,
+                                 start_new_session=True).returncode in (1, 2), True, command)
+
+
 def log_to(path, *words, **options):
     """What the shim says of a program that logs there, and is unaffected."""
     return unaffected(*words, BERTH_RECORD="off", BERTH_LOG=path, **options)
