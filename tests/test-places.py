@@ -447,39 +447,5 @@ def test_chroot():
         equal((done, len(log_of(f"{place}/x.berth"))), ((7, SAID, ""), 4), "under run")
 
 
-@contextlib.contextmanager
-def preloaded():
-    """The shim in every program, as /etc/ld.so.preload has it: in a copy of /etc."""
-    with room() as place:
-        subprocess.run(["cp", "-a", "/etc/.", place], check=True)
-        os.chmod(place, 0o755)
-        mount("--bind", place, "/etc")
-        try:
-            with open("/etc/ld.so.preload", "w") as f:
-                f.write(f"{KIT}/.libs/libberth.so\n")
-            yield
-        finally:
-            subprocess.run(["umount", "-l", "/etc"], check=True, env={"BERTH_RECORD": "off"})
-
-
-def test_secure_mode():
-    """a setuid program heeds no variable and is not recorded"""
-    with room() as place, room(owner=NOBODY) as own, candidates() as (paths, variables):
-        program = f"{KIT}/setuid-steps"
-        shutil.copy(f"{KIT}/steps", program)
-        os.chmod(program, 0o4755)
-        variables.update(BERTH_VERBOSE="1", BERTH_EVENTS="x", BERTH_LOG=f"{place}/log")
-        with preloaded():
-            for record in (place, f"{place}/x.berth", None):
-                got = run([program, *STEPS], user=NOBODY, shim=False, BERTH_RECORD=record,
-                          **variables)
-                equal(got, (7, SAID, ""), f"BERTH_RECORD={record}")
-            plain = steps(*STEPS, user=NOBODY, shim=False, BERTH_RECORD=own)
-            equal(plain, (7, SAID, ""), "the same without setuid")
-        equal(len(log_of(the_recording(own))), 4, "events of one without setuid")
-        equal((os.listdir(place), [p for p in paths if os.path.exists(p)]), ([], []))
-        assert not os.path.exists(f"{SHM}/berth-{NOBODY}")
-
-
 if __name__ == "__main__":
     berthtest.main()
