@@ -12,7 +12,8 @@
 
 /* Returns an image and its size, to be given to berth_policy_free(); or NULL and, in `problem`
  * (`problem_size` bytes, its NUL counted; 512 hold any), the first of policy_parse()'s lines. It
- * may follow "FILE:". */
+ * may follow "FILE:". Of what is no JSON the place alone: the file may be one that whoever set the
+ * variable, and sees the program's stderr, may not read. */
 void *berth_policy_load(const char *json, size_t size, size_t *image_size, char *problem,
                         size_t problem_size);
 void berth_policy_free(void *image);

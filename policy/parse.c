@@ -585,6 +585,7 @@ static void read_policy(struct parse *p, json_t *root)
 static void note_syntax(struct parse *p, const json_error_t *e)
 {
   const char *text = e->text;
+  p->notes.lines->quotes = true;
   if (json_error_code(e) == json_error_stack_overflow)
     text = "nested too deeply";
   if (json_error_code(e) == json_error_null_character)

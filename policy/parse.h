@@ -6,6 +6,7 @@
 #ifndef BERTH_POLICY_PARSE_H
 #define BERTH_POLICY_PARSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 struct policy_problems {
   char **lines;
   size_t count;
+  bool quotes; /* it is no JSON, and the line quotes what stands there, whatever the file is */
 };
 
 /* Returns an image, which the caller frees with free(), and its size; or NULL and at least one

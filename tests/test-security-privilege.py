@@ -215,6 +215,22 @@ SECRETS = [b"root:$6$salt$hash:19000:0:99999:7:::\n", b"hunter2", b'"hunter2"', 
            b"berthpo1hunter2", b"berth001hunter2", b"\x00hunter2"]
 
 
+def test_quoted():
+    """BERTH_POLICY names a file that is no policy: nothing of what is in it is printed"""
+    with root() as place:
+        for secret in SECRETS:
+            write(f"{place}/roots/secret", secret, 0o600)
+            for strict in "0", "1":
+                status, _, said = run(place, ["/bin/steps", "say", "done", "exit", "7"], user=0,
+                                      BERTH_POLICY="/roots/secret", BERTH_STRICT=strict,
+                                      BERTH_VERBOSE="1", BERTH_RECORD="off")
+                equal(status, 7, said)
+                first = said.splitlines()[0]
+                assert first.startswith("berth: BERTH_POLICY: /roots/secret: "), said
+                for word in "hunter", "root:", "salt", "BEGIN", "0xff", "password":
+                    assert word not in said, f"{said!r} of {secret[:40]!r}"
+
+
 def test_loader_is_beside():
     """berth-policy.so is the one beside the library, and none of LD_LIBRARY_PATH"""
     with root(preload=False) as place:

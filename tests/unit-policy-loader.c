@@ -81,7 +81,9 @@ static void the_first_problem_is_told(void **state)
   assert_null(l.load(json, strlen(json), &size, small, sizeof small));
   assert_string_equal(small, " /rules");
   assert_null(l.load("", 0, &size, problem, sizeof problem));
-  assert_string_equal(problem, "1:1: '[' or '{' expected near end of file");
+  assert_string_equal(problem, "1:1: no JSON; `berth check` tells more");
+  assert_null(l.load("{\n secret", 9, &size, problem, sizeof problem));
+  assert_string_equal(problem, "2:7: no JSON; `berth check` tells more");
   dlclose(l.handle);
 }
 
