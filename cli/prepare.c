@@ -149,7 +149,7 @@ int prepare_recording(const char *file, uint32_t events, const policy_image *pol
                       char path[PATH_MAX])
 {
   struct wish wish = {events, policy};
-  const char *place = getenv("BERTH_RECORD");
+  const char *place = secure_getenv("BERTH_RECORD");
   struct stat s;
   if (file)
     return prepare_file(file, wish, path);

@@ -19,12 +19,12 @@
 void default_directories(struct record_directories *d)
 {
   static char runtime[PATH_MAX];
-  const char *list = getenv("RUNTIME_DIRECTORY"); /* systemd separates several by colons */
+  const char *list = secure_getenv("RUNTIME_DIRECTORY"); /* systemd separates several by colons */
   if (list)
     snprintf(runtime, sizeof runtime, "%.*s", (int)strcspn(list, ":"), list);
   struct record_places places = {.runtime_directory = runtime,
-                                 .xdg_runtime_dir = getenv("XDG_RUNTIME_DIR"),
-                                 .tmpdir = getenv("TMPDIR")};
+                                 .xdg_runtime_dir = secure_getenv("XDG_RUNTIME_DIR"),
+                                 .tmpdir = secure_getenv("TMPDIR")};
   record_directories(d, &places);
 }
 

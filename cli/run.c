@@ -282,7 +282,7 @@ static bool take_option(struct run *run, int c)
 static int run_main(int argc, char **argv)
 {
   static struct run run;
-  const char *events = getenv("BERTH_EVENTS");
+  const char *events = secure_getenv("BERTH_EVENTS");
   int c, status;
   if (events && events[0] && !parse_events("BERTH_EVENTS", events, &run.events))
     return EXIT_RUN_TROUBLE;

@@ -252,5 +252,22 @@ def test_loader_is_beside():
         assert "berth-policy.so cannot be loaded" in said, said
 
 
+def test_berth_itself():
+    """berth with a privilege of its file heeds no variable either"""
+    with root(preload=False) as place:
+        os.mkdir(f"{place}/his/berth", 0o700)
+        equal(run(place, ["/bin/steps", *STEPS], user=0, BERTH_RECORD="/roots",
+                  LD_PRELOAD="/berth/libberth.so"), (7, SAID, ""))
+        made, = recordings(f"{place}/roots")
+        os.mkdir(f"{place}/tmp/berth", 0o700)
+        shutil.copy(made, f"{place}/tmp/berth/1-1.berth")
+        setuid(f"{place}/bin/berth")
+        before = all_files(place)
+        for name in "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR":
+            status, out, said = run(place, ["/bin/berth", "log"], **{name: "/tmp"})
+            equal((status, out), (0, ""), name)
+        equal(all_files(place), before, "files")
+
+
 if __name__ == "__main__":
     berthtest.main()
