@@ -28,7 +28,7 @@ size_t policy_plain(const char *s)
       return 0;
     c = c << 6 | ((unsigned char)s[i] & 0x3f);
   }
-  bool turns = c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+  bool turns = c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
                (c >= 0x2066 && c <= 0x2069);
   static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000}; /* by width; C1 ends at 0x9f */
   if (n > 1 && (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || turns))

@@ -108,7 +108,7 @@ static bool is_control(const unsigned char *at, size_t length)
 {
   switch (length) {
   case 1: return at[0] <= ' ' || at[0] == 0x7f;
-  case 2: return at[0] == 0xc2 && at[1] < 0xa0;
+  case 2: return (at[0] == 0xc2 && at[1] < 0xa0) || (at[0] == 0xd8 && at[1] == 0x9c); /* U+061C */
   default: return length == 3 && is_direction(at);
   }
 }

@@ -85,6 +85,7 @@ static void a_name_hides_no_control(void **state)
       {"\xe2\x80\xa8", "?"},
       {"\xe2\x81\xa6", "?"},
       {"\xe2\x80\x8f", "?"},
+      {"\xd8\x9c", "?"},
       {"\xe2\x82\xac", "\xe2\x82\xac"},
       {"\xe2\x80\x93", "\xe2\x80\x93"},
       {"\xf0\x9f\x9a\xa2", "\xf0\x9f\x9a\xa2"},
