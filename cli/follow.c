@@ -56,15 +56,21 @@ static bool is_sound(const struct record_event *e)
          e->via < RECORD_VIAS && e->unsteered < RECORD_UNSTEEREDS;
 }
 
-/* Whether the walk must wait at an event that is not finished. */
+/* Whether the walk must wait at an event that is not finished. All that had begun by then have their
+ * time together: one who moves the head on by thousands would hold the walk up for as many times. */
 static bool waits(struct follower *f, bool last)
 {
   uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000000;
-  if (last)
+  if (last || f->next < f->waited)
     return false;
-  if (!f->hole_since)
+  if (!f->hole_since) {
     f->hole_since = now;
-  return now - f->hole_since < RECORD_PATIENCE_MS;
+    f->hole_head = f->head;
+  }
+  if (now - f->hole_since < RECORD_PATIENCE_MS)
+    return true;
+  f->waited = f->hole_head;
+  return false;
 }
 
 /* An event's numbers are somebody else's: none that is out of its range gets any further. */
@@ -113,7 +119,10 @@ bool follow_read(struct follower *f, bool last, follow_event *each, void *contex
   uint64_t head = record_is_whole(&f->reader) ? record_head(&f->reader) : 0;
   uint64_t oldest = record_oldest(&f->reader, head);
   bool any = f->survivor_count;
+  f->head = head;
   tell_survivors(f, each, context);
+  if (f->next > head && !f->reader.broken) /* a head goes back where somebody wrote nonsense */
+    f->next = f->waited = head;
   if (f->next < oldest) {
     f->overwritten += oldest - f->next;
     f->next = oldest;

@@ -25,7 +25,10 @@ struct follower {
   struct record_read_event *survivors; /* to be told first; NULL once they were */
   size_t survivor_count;
   uint64_t next;       /* the event to read next */
-  uint64_t hole_since; /* CLOCK_MONOTONIC in ms when `next` was first found unfinished */
+  uint64_t head;       /* as it was seen last */
+  uint64_t hole_since; /* CLOCK_MONOTONIC in ms when `next` was found unfinished; 0: it was not */
+  uint64_t hole_head;  /* the head then */
+  uint64_t waited;     /* events before this one have had their time to be finished */
   uint64_t overwritten, torn, lost; /* events that the walk passed by */
 };
 

@@ -2,14 +2,24 @@
 """Recordings that somebody hostile writes: whoever reads them, root above all, gets numbers that may
 be wrong, and nothing worse."""
 import contextlib
+import fcntl
+import mmap
 import os
+import resource
+import select
 import shutil
+import signal
+import struct
 import subprocess
+import sys
 import tempfile
 import unicodedata
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, PROGRAMS, equal, json_lines
+from berthtest import BERTH, LIBBERTH, PROGRAMS, Skip, berth, equal, json_lines, started
+
+# What turns the direction of writing (Unicode's Bidi_Control).
+TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 PATIENCE = 60  # seconds: what takes longer hangs
 
@@ -29,8 +39,8 @@ def harmless(output, what, json=False):
     """Lines of UTF-8 in which nothing moves a cursor or turns the direction. DEL does neither, and
     JSON keeps it."""
     text = output.decode()
-    strange = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl") and c not in "\n\x7f"[:1 + json]]
-    equal(strange, [], f"{what}: {output}")
+    strange = {c for c in text if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in TURNING}
+    equal(strange - set("\n\x7f"[:1 + json]), set(), f"{what}: {output[:2000]}")
     return text.splitlines()
 
 
@@ -83,6 +93,189 @@ def test_names_of_files():
             lines = harmless(said, command)
             equal(len(lines), len(NAMES), f"lines of {lines}")
             assert all(line.startswith(f"berth: {command}: {folder}/") for line in lines), lines
+
+
+# --- what never ends ------------------------------------------------------------------------------
+
+HEAD = 256  # where the ring's head is, in a header (record/layout.h)
+
+
+def record_into(path, *words):
+    subprocess.run([f"{PROGRAMS}/steps", *words], stdout=subprocess.DEVNULL, check=True,
+                   env=dict(os.environ, LD_PRELOAD=LIBBERTH, BERTH_RECORD=path))
+
+
+@contextlib.contextmanager
+def mapped(path):
+    with open(path, "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+        yield m
+
+
+def test_head_jumps():
+    """log -f of a ring whose head jumps on by all that it holds, or back: later events are shown"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.berth"
+        equal(berth("run", "-q", "--record", path, "--", "true").returncode, 0)
+        record_into(path, "connect", "9")
+        with started([BERTH, "log", "-f", path]) as follow, mapped(path) as m:
+            assert follow.stdout.readline().endswith("us\n")
+            head, = struct.unpack_from("=Q", m, HEAD)
+            struct.pack_into("=Q", m, HEAD, head + 60000)
+            record_into(path, "connect", "10")
+            assert ":10 " in follow.stdout.readline()
+            struct.pack_into("=Q", m, HEAD, (1 << 46) + 12345)
+            record_into(path, "connect", "11")
+            assert ":11 " in follow.stdout.readline()
+            struct.pack_into("=Q", m, HEAD, 100000)
+            while not select.select([follow.stdout], [], [], 0)[0]:
+                record_into(path, "connect", "12")
+            assert ":12 " in follow.stdout.readline()
+
+
+def test_heads():
+    """any head at all, before and while it is read: exit 0, no more events than the ring holds"""
+    heads = [0, 1, 1 << 31, 1 << 32, (1 << 47) - 1, 1 << 47, 1 << 48, 1 << 63, (1 << 64) - 1]
+    with recorded() as path, mapped(path) as m:
+        for head in heads:
+            struct.pack_into("=Q", m, HEAD, head)
+            for arguments in ["log"], ["log", "-n", "5"], ["log", "--json"], ["stats"]:
+                status, out, said = read(*arguments, path)
+                equal((status, said), (0, b""), f"{arguments} of {head}")
+                assert out.count(b"\n") <= 1024, len(out)
+
+
+# A header of the largest sections that a reader allows (record/header.c), far apart in the file.
+def largest_header(size, boot_id):
+    sections = [(4096, 12288, 1 << 15), (1 << 32, 320, 1 << 20), (1 << 34, 128, 1 << 24),
+                (1 << 33, 192, 1 << 16), (1 << 35, 1, 64 << 20)]
+    header = struct.pack("=8sIIIIQ", b"berth001", 0x01020304, 4096, 0, 0, size)
+    for section in sections:
+        header += struct.pack("=QII", *section)
+    header += struct.pack("=QI36s16s", 1, 0, boot_id, b"0")
+    header = header.ljust(192, b"\0") + struct.pack("=III", 1 << 15, 1 << 20, 1 << 16)
+    return header.ljust(HEAD, b"\0") + struct.pack("=Q", 1 << 24)
+
+
+def test_sparse():
+    """a recording of a TiB without content, its sections as large as may be: bounded memory"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.berth"
+        with open(path, "wb") as f:
+            try:
+                f.truncate(1 << 40)
+            except OSError as e:
+                raise Skip(f"no file of a TiB here: {e.strerror}") from e
+            f.write(largest_header(1 << 40, b""))
+        if os.stat(path).st_blocks * 512 > 1 << 30:
+            raise Skip("no sparse files here")
+        for arguments in ["log"], ["stats", "--json"]:
+            def limit():
+                resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+            done = subprocess.run([BERTH, *arguments, path], capture_output=True, preexec_fn=limit,
+                                  timeout=5 * PATIENCE)
+            equal((done.returncode, done.stdout, done.stderr), (0, b"", b""), arguments)
+
+
+def test_lease():
+    """a file on which its owner holds a lease: not waited for"""
+    with recorded() as path:
+        fd = os.open(path, os.O_RDWR)
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)  # who wants the lease gone sends it
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError as e:
+            raise Skip(f"no leases here: {e.strerror}") from e
+        for command in "log", "stats":
+            status, out, said = read(command, path)
+            equal((status, out), (2, b""), command)
+            assert b"temporarily unavailable" in said, said
+        os.close(fd)
+
+
+# --- lies -----------------------------------------------------------------------------------------
+
+ROWS = 4096  # where the rows of processes begin; the first fields of one: state, pid, parent, uid
+
+
+def test_pids():
+    """rows that name any process as theirs: it is judged by /proc at the most, and not touched"""
+    with recorded() as path, mapped(path) as m, started(["sleep", "1000"]) as sleeper:
+        claimed = ROWS + 24
+        for pid in 0, 1, sleeper.pid, os.getpid(), (1 << 31) - 1, 1 << 31, (1 << 32) - 1:
+            for state in 0, 1, 4, 1 << 31:
+                struct.pack_into("=III", m, ROWS, state, pid, pid)
+                struct.pack_into("=Q", m, claimed, (1 << 64) - 1)
+                for command in "log", "stats":
+                    status, out, said = read(command, path)
+                    equal((status, said), (0, b""), f"{command}, pid {pid}")
+                row, = json_lines(read("stats", "--json", path)[1].decode())
+                equal(row["process.pid"], pid, "the pid that is told")
+                wanted = ["running"] if pid in (1, sleeper.pid, os.getpid()) else ["died", "unknown"]
+                assert row["berth.state"] in wanted, row
+                equal(sleeper.poll(), None, "the process that was named")
+
+
+def test_scribbled():
+    """a recording scribbled over while it is read: exit 0 or 2, and nothing strange is printed"""
+    words = "connect 9 refused 1 bind".split() * 100 + ["exit", "0"]
+    with recorded("steps", *words) as path, tempfile.TemporaryFile() as shown, \
+            started([f"{PROGRAMS}/scribble", path, 192]) as scribbler, \
+            started([BERTH, "log", "-f", path], stdout=shown) as follow:
+        assert scribbler.stdout.readline()
+        for _ in range(25):
+            for arguments in ["log"], ["stats"], ["log", "--json"], ["stats", "--json"]:
+                _, out, said = read(*arguments, path)
+                harmless(said, arguments)
+                harmless(out, arguments, json=True)
+                if arguments[-1] == "--json":
+                    json_lines(out.decode())
+        equal((scribbler.poll(), follow.poll()), (None, None), "scribbler and follower")
+        follow.terminate()
+        equal((follow.wait(), follow.stderr.read()), (-signal.SIGTERM, ""), "berth log -f")
+        shown.seek(0)
+        harmless(shown.read(), "what berth log -f shows")
+
+
+# Its child finds the recording in its memory, and writes into it.
+HOSTILE_CHILD = """
+import ctypes, os, random, socket, sys, time
+def use():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect(("127.0.0.1", 9))
+use()
+child = os.fork()
+if not child:
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    line, = [l for l in open("/proc/self/maps") if l.rstrip().endswith(".berth")]
+    begin, end = (int(x, 16) for x in line.split()[0].split("-"))
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        n = random.choice((1, 8, 64, 4096))
+        at = random.choice((192, 256, random.randrange(192, end - begin - n)))
+        ctypes.memmove(begin + at, os.urandom(n), n)
+    os._exit(0)
+while os.waitpid(child, os.WNOHANG) == (0, 0):
+    use()
+sys.exit(7)
+"""
+
+
+def test_hostile_child():
+    """berth run of a program with a child, another user's, that scribbles into the recording"""
+    for options in ["-C"], ["-C", "--json"]:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-c", HOSTILE_CHILD]
+            done = subprocess.run([BERTH, "run", *options, "-o", f"{folder}/out", "--", *command],
+                                  capture_output=True, timeout=PATIENCE,
+                                  env=dict(os.environ, XDG_RUNTIME_DIR=folder))
+            equal((done.returncode, done.stdout), (7, b""), done.stderr)
+            harmless(done.stderr, "stderr")
+            with open(f"{folder}/out", "rb") as f:
+                out = f.read()
+            harmless(out, "the output", json=True)
+            if "--json" in options:
+                assert json_lines(out.decode())
 
 
 if __name__ == "__main__":
