@@ -149,7 +149,7 @@ static bool is_link_local(const uint8_t address[16])
   return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
 }
 
-/* Each address of the pool, in turn. */
+/* Each address of the pool, in turn, as long as the rule's `tries` last. */
 static enum offer_answer offer_pool(struct offering *o, struct policy_span pool)
 {
   struct claim *c = o->claim;
@@ -159,7 +159,7 @@ static enum offer_answer offer_pool(struct offering *o, struct policy_span pool)
                                     ipv4 ? POLICY_IPV4 : POLICY_IPV6);
   enum offer_answer answer = OFFER_NO_ADDRESS;
   bool refused = false;
-  for (uint32_t i = 0; i < size && answer != OFFER_ANSWERED; i++) {
+  for (uint32_t i = 0; i < size && answer != OFFER_ANSWERED && may_offer(c); i++) {
     policy_pool_address(rules_image(), pool, (turn + i) % size, c->flow.local);
     c->flow.local_scope = is_link_local(c->flow.local) ? c->flow.peer.scope : 0;
     answer = offer_address(o);

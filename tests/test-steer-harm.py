@@ -10,7 +10,8 @@ import tempfile
 from socket import AF_INET, AF_INET6
 
 import berthtest
-from berthtest import LIBBERTH, Observed, Server, Skip, berth, equal, port_range, program
+from berthtest import (LIBBERTH, Observed, Server, Skip, berth, equal, need, port_range,
+                       program)
 
 SET = "41000-41099"
 
@@ -497,6 +498,25 @@ def test_strict_refuses_what_it_could_steer():
         say(connect(u, bytes(16)), connect(socket(AF_UNIX), nowhere))
     """)], capture_output=True, text=True)
     equal(run.stdout, "raw ok EINVAL\nsctp True\nEPERM EPERM EPERM ok\nok ENOENT\n")
+
+
+def test_tries_end_the_addresses():
+    """Where `tries` are used up none of the other addresses is bound to."""
+    strace, = need("strace")
+    rule = {"local_ports": 45123, "local_addresses": "127.1.0.0/16", "tries": 4}
+    with policy(rule) as file, tempfile.TemporaryDirectory() as folder:
+        run = berth("run", "-q", "-P", file, "--", strace, "-f", "-e", "trace=bind",
+                    "-o", folder + "/calls", *script("""
+            held = socket()
+            libc.bind(held.fileno(), in4(45123, '0.0.0.0'), 16)
+            held.listen()
+            s = socket()
+            print(connect(s, in4(9)), flush=True)
+        """))
+        equal((run.returncode, run.stdout), (0, "EADDRNOTAVAIL\n"), run.stderr)
+        with open(folder + "/calls", encoding="ascii") as f:
+            binds = f.read().count("bind(")
+        assert 4 <= binds < 30, binds
 
 
 # --- berth itself -----------------------------------------------------------------------------
