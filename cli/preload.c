@@ -134,3 +134,18 @@ char *preload_value(const char *existing, const char *library)
   append_kind(value, existing, library, false);
   return value;
 }
+
+char *preload_asan_options(const char *existing)
+{
+  static const char name[] = "verify_asan_link_order";
+  char *value = NULL;
+  if (!existing || !existing[0])
+    value = strdup(PRELOAD_ASAN);
+  else if (strstr(existing, name))
+    value = strdup(existing);
+  else if (asprintf(&value, "%s:" PRELOAD_ASAN, existing) < 0)
+    value = NULL;
+  if (!value)
+    abort();
+  return value;
+}

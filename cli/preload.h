@@ -18,3 +18,10 @@ bool preload_library(const char *where, char path[PATH_MAX]);
 char *preload_value(const char *existing, const char *library);
 
 #endif
+/* What lets a program that is linked to ASan's library take another one before that: in
+ * ASAN_OPTIONS. libberth.so replaces nothing that ASan's does not call itself. */
+#define PRELOAD_ASAN "verify_asan_link_order=0"
+
+/* `existing` (may be NULL) with that, unless it says something of it. The caller frees it. */
+char *preload_asan_options(const char *existing);
+

@@ -124,6 +124,14 @@ static bool set_policy(struct run *run)
          (!run->policy[0] || setenv("BERTH_POLICY", run->policy, 1) == 0);
 }
 
+static bool set_asan_options(void)
+{
+  char *value = preload_asan_options(getenv("ASAN_OPTIONS"));
+  bool set = setenv("ASAN_OPTIONS", value, 1) == 0;
+  free(value);
+  return set;
+}
+
 /* What BERTH_RECORD was does not matter to COMMAND: where nothing can be recorded, nothing is,
  * and the program is not told again. */
 static bool set_environment(struct run *run)
@@ -136,7 +144,7 @@ static bool set_environment(struct run *run)
   if (run->path[0])
     snprintf(record, sizeof record, "/%s", run->path); /* RECORD_PREPARED */
   bool set = setenv("LD_PRELOAD", value, 1) == 0 && setenv("BERTH_RECORD", record, 1) == 0 &&
-             set_policy(run);
+             set_asan_options() && set_policy(run);
   free(value);
   return set;
 }

@@ -13,8 +13,8 @@ import tempfile
 from unittest import mock
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, Observed, Server, berth, closed_port, equal, json_lines,
-                       log_of, need, program, running, started, stats_of, wait_for)
+from berthtest import (BERTH, LIBBERTH, Observed, Server, Skip, berth, closed_port, equal,
+                       json_lines, log_of, need, program, running, started, stats_of, wait_for)
 
 CONNECT = " connect tcp "
 
@@ -199,6 +199,26 @@ def preload_under_berth(existing, *before):
             for entry in run.stdout.rstrip("\n").split(":")]
 
 
+ASAN_PROGRAM = """
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  char small[8];
+  if (argc < 2)
+    return 0;
+  a.sin_port = htons(atoi(argv[1]));
+  if (connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&a, sizeof a))
+    return 1;
+  if (argc > 2)
+    memset(small, 0, strlen(argv[2]) + 8);
+  return 0;
+}
+"""
+
+
 def test_ld_preload():
     """an existing LD_PRELOAD is kept, libasan stays first, no entry is there twice"""
     with tempfile.TemporaryDirectory() as folder:
@@ -211,6 +231,33 @@ def test_ld_preload():
         equal(preload_under_berth(ours), ["libberth"], "ours")
         equal(preload_under_berth(f"{other}:{ours}"), ["libberth", other], "ours, later")
         equal(preload_under_berth(other, BERTH, "run", "-q", "--"), ["libberth", other], "nested")
+
+
+def test_asan():
+    """programs that are linked to ASan's library run, also such as COMMAND starts, and ASan finds
+    what it would; ASAN_OPTIONS keeps what it says"""
+    gcc, = need("gcc")
+    with Server() as server, tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/asan.c", "w") as f:
+            f.write(ASAN_PROGRAM)
+        made = subprocess.run([gcc, "-fsanitize=address", "-o", folder + "/asan",
+                               folder + "/asan.c"], capture_output=True)
+        if made.returncode or subprocess.run([folder + "/asan"]).returncode:
+            raise Skip("no program can be linked to libasan")
+        for command in [folder + "/asan", server.port], ["sh", "-c", f"{folder}/asan $1; exit", "sh",
+                                                         server.port]:
+            o = Observed(command)
+            equal((o.process.returncode, o.process.stderr), (0, ""), f"{command}")
+            equal([e["process.executable.name"] for e in o.events], ["asan"], f"{command}")
+        found = berth("run", "-q", folder + "/asan", server.port, "overflow")
+        assert "stack-buffer-overflow" in found.stderr, found.stderr
+    for before, want in ((None, "verify_asan_link_order=0"), ("", "verify_asan_link_order=0"),
+                         ("detect_leaks=0", "detect_leaks=0:verify_asan_link_order=0"),
+                         ("verify_asan_link_order=1", "verify_asan_link_order=1")):
+        env = environment(**({} if before is None else {"ASAN_OPTIONS": before}))
+        if before is None:
+            env.pop("ASAN_OPTIONS", None)
+        equal(berth("run", "-q", "printenv", "ASAN_OPTIONS", env=env).stdout, want + "\n", before)
 
 
 # --- signals ---------------------------------------------------------------------------------
