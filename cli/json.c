@@ -7,8 +7,7 @@
 
 #include "record/text.h"
 
-/* Somebody else's bytes: what is not UTF-8 becomes '?', byte by byte. */
-static json_t *string_of(const char *bytes)
+json_t *json_text(const char *bytes)
 {
   json_t *string = json_string(bytes);
   if (string)
@@ -82,7 +81,7 @@ static void set_peer(json_t *o, const struct record_event *e, const struct text_
 static void set_rule(json_t *o, const struct record_event *e, const char *rule)
 {
   if (rule[0])
-    set(o, "berth.rule", string_of(rule));
+    set(o, "berth.rule", json_text(rule));
   if (e->tries) {
     set(o, "berth.via", json_string(via_word(e->via)));
     set(o, "berth.tries", integer(e->tries));
@@ -99,7 +98,7 @@ json_t *json_event(const struct record_event *e, const struct event_origin *orig
   set(o, "timestamp", timestamp(e->time));
   set(o, "process.pid", integer(e->pid));
   set(o, "berth.tid", integer(e->tid));
-  set(o, "process.executable.name", string_of(origin->process->name));
+  set(o, "process.executable.name", json_text(origin->process->name));
   set(o, "berth.call", json_string(call_word(e->call)));
   set(o, "berth.result", json_string(result_word(e->result)));
   if (e->result == RECORD_FAILED)
@@ -167,7 +166,7 @@ static json_t *rules(const struct process *p)
   for (size_t i = 0; i < p->rule_count; i++) {
     const struct record_read_rule *r = &p->rules[i];
     json_t *o = json_object();
-    set(o, "name", string_of(r->name));
+    set(o, "name", json_text(r->name));
 #define RULE_COUNTER(name, help) set(o, #name, integer(r->name));
 #include "record/rule_counters.def"
 #undef RULE_COUNTER
@@ -198,14 +197,14 @@ static void set_identity(json_t *o, const struct process *p)
   const struct record_process *row = &p->row;
   set(o, "process.pid", integer(row->pid));
   set(o, "process.parent_pid", integer(row->parent_pid));
-  set(o, "process.executable.name", string_of(row->name));
+  set(o, "process.executable.name", json_text(row->name));
   set(o, "process.creation.time", row->created ? timestamp(row->created) : json_null());
   set(o, "berth.state", json_string(p->state));
   set(o, "process.user.id", integer(row->uid));
   set(o, "berth.net_namespace", integer(row->net_namespace));
   set(o, "berth.pid_namespace", integer(row->pid_namespace));
   set(o, "berth.mnt_namespace", integer(row->mnt_namespace));
-  set(o, "berth.version", string_of(row->version));
+  set(o, "berth.version", json_text(row->version));
 }
 
 json_t *json_process(const struct process *p)

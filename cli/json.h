@@ -19,6 +19,9 @@ json_t *json_event(const struct record_event *e, const struct event_origin *orig
                    const struct text_style *style);
 json_t *json_process(const struct process *p);
 
+/* Somebody else's bytes: what is not UTF-8 becomes '?', byte by byte. */
+json_t *json_text(const char *bytes);
+
 /* One line; takes the reference. */
 void json_print(FILE *out, json_t *object);
 

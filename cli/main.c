@@ -7,7 +7,7 @@
 
 static const struct command *const commands[] = {&run_command,   &log_command,     &stats_command,
                                                  &check_command, &compile_command, &explain_command,
-                                                 &env_command};
+                                                 &env_command,   &reach_command};
 #define COMMANDS ((int)(sizeof commands / sizeof *commands))
 
 static void usage(FILE *out)

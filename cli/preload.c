@@ -69,6 +69,22 @@ static void installed(char path[PATH_MAX])
   }
 }
 
+bool preload_next(const char *library, size_t *at, char path[PATH_MAX])
+{
+  const char *lib = strstr(library, "$LIB/");
+  for (; *at < (lib ? LIBS : 1); ++*at) {
+    if (lib)
+      snprintf(path, PATH_MAX, "%.*s%s%s", (int)(lib - library), library, libs[*at], lib + 4);
+    else
+      snprintf(path, PATH_MAX, "%s", library);
+    if (exists(path)) {
+      ++*at;
+      return true;
+    }
+  }
+  return false;
+}
+
 bool preload_library(const char *where, char path[PATH_MAX])
 {
   if (!uninstalled(path)) {

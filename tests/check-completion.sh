@@ -42,6 +42,8 @@ suite() {
 		"$(offers berth run --events = 20 mkfif | sorted)" mkfifo
 	is "run: --record takes a file, $1" \
 		"$(offers berth run --record "$srcdir/boots" | sorted)" "$srcdir/bootstrap"
+	is "reach: a program, $1" "$(offers berth reach --json mkfif | sorted)" mkfifo
+	is "reach: -p takes a pid, $1" "$(offers berth reach -p "$$" | grep -x "$$")" "$$"
 	is "log: a file, $1" "$(offers berth log "$srcdir/boots" | sorted)" "$srcdir/bootstrap"
 	is "log: -p takes a pid, $1" "$(offers berth log -p "$$" | grep -x "$$")" "$$"
 	is "env: --log takes stderr, $1" "$(offers berth env --log std | sorted)" stderr

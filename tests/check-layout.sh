@@ -31,6 +31,7 @@ only() {
 		kernel cli | grep -vE "$(printf '^%s|' "$@" | sed 's/|$//')")" ""
 }
 only "jansson.h is included in policy/parse.c and cli/ alone" 'jansson\.h' 'policy/parse\.c$' cli/
+only "libelf is included in cli/executable.c alone" '(gelf|libelf)\.h' 'cli/executable\.c$'
 only "libmnl is included in kernel/diag.c alone" 'libmnl/.*' 'kernel/diag\.c$'
 only "dlfcn.h is included in preload/real.c and loader.c alone" 'dlfcn\.h' 'preload/real\.c$' \
 	'preload/loader\.c$'

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whether libberth.so reached a process that runs, as far as /proc shows.
+ */
+#ifndef BERTH_CLI_RUNNING_H
+#define BERTH_CLI_RUNNING_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "cli/judge.h"
+
+struct running {
+  struct judgement judgement; /* `files`: what it executes; `library`: the one that is mapped */
+  bool begins;                /* its dynamic linker may not have come to LD_PRELOAD yet */
+};
+
+/* Returns false where there is no such process, or it has ended, or it is a kernel thread. The
+ * caller frees the judgement. */
+bool running_judge(pid_t pid, const char *preload, struct running *r);
+
+#endif
