@@ -96,7 +96,7 @@ static void share_destinations(struct process *p, uint32_t process,
 {
   while (*next < count && all[*next].process < process)
     ++*next;
-  p->destinations = all + *next;
+  p->destinations = count ? all + *next : NULL;
   while (*next < count && all[*next].process == process) {
     p->destination_count++;
     ++*next;
@@ -108,7 +108,7 @@ static void share_rules(struct process *p, uint32_t process, const struct record
 {
   while (*next < count && all[*next].process < process)
     ++*next;
-  p->rules = all + *next;
+  p->rules = count ? all + *next : NULL;
   while (*next < count && all[*next].process == process) {
     p->rule_count++;
     ++*next;
