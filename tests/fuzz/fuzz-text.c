@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+//
+// The texts that options hold, and those that Linux tells of its ports in. The first byte says
+// which: LLVMFuzzerTestOneInput() below.
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "cli/match.h"
+#include "cli/one_rule.h"
+#include "fuzz.h"
+#include "policy/destination_text.h"
+#include "policy/machine.h"
+#include "policy/match.h"
+#include "policy/ports_text.h"
+#include "policy/prefix_text.h"
+
+static void read_ports(const char *text)
+{
+  struct policy_ports ports;
+  char problem[400], again[16];
+  if (!policy_ports_parse(text, &ports, problem, sizeof problem)) {
+    HOLDS(problem[0] && strlen(problem) < sizeof problem - 1);
+    return;
+  }
+  HOLDS(ports.low && ports.low <= ports.high);
+  bool one = !strchr(text, '-');
+  snprintf(again, sizeof again, one ? "%u" : "%u-%u", ports.low, ports.high);
+  HOLDS(strcmp(text, again) == 0);
+}
+
+/* What is written as text is read as the same again. */
+static void read_destination(const char *text)
+{
+  struct policy_destination d, again;
+  char problem[400], written[DESTINATION_TEXT];
+  memset(&d, 0, sizeof d);
+  memset(&again, 0, sizeof again);
+  if (!policy_destination_parse(text, &d, problem, sizeof problem)) {
+    HOLDS(problem[0]);
+    return;
+  }
+  policy_destination_text(&d, written);
+  check_line(written, sizeof written);
+  HOLDS(policy_destination_parse(written, &again, problem, sizeof problem));
+  HOLDS(memcmp(&d, &again, sizeof d) == 0);
+}
+
+static void read_prefix(const char *text)
+{
+  struct prefix prefix, again;
+  char problem[400], written[PREFIX_TEXT];
+  if (!prefix_parse(text, &prefix, problem, sizeof problem)) {
+    HOLDS(problem[0]);
+    return;
+  }
+  HOLDS(prefix.length <= 128 && (!prefix.ipv4 || prefix.length >= 96));
+  prefix_is_local(&prefix, problem, sizeof problem);
+  prefix_text(prefix.address, prefix.length, prefix.ipv4, false, written);
+  HOLDS(prefix_parse(written, &again, problem, sizeof problem));
+  HOLDS(again.length == prefix.length && again.ipv4 == prefix.ipv4);
+  HOLDS(memcmp(again.address, prefix.address, sizeof again.address) == 0);
+}
+
+static void read_filter(const char *text)
+{
+  static struct event_match m;
+  static const struct record_event events[] = {
+      {.local_port = 1, .peer_port = 65535, .peer = {[10] = 0xff, [11] = 0xff, [12] = 10}},
+      {.call = RECORD_BIND, .local_port = 40000, .peer = {0xfd, [15] = 1}}};
+  const char *problem = NULL;
+  memset(&m, 0, sizeof m);
+  m.has_local_ports = parse_ports(&m.local_ports, text, &problem);
+  HOLDS(m.has_local_ports || problem);
+  problem = NULL;
+  HOLDS(parse_peer(&m, text, &problem) || problem);
+  HOLDS(m.peer_prefix >= 0 && m.peer_prefix <= 128);
+  event_matches(&m, &events[0]);
+  event_matches(&m, &events[1]);
+}
+
+__attribute__((format(printf, 2, 3))) void __wrap_complain(const char *where, const char *what,
+                                                           ...);
+
+/* What is wrong with an option is told on stderr: thousands of times a second, here. */
+void __wrap_complain(const char *where, const char *what, ...)
+{
+  char line[1024];
+  va_list list;
+  HOLDS(where);
+  va_start(list, what);
+  vsnprintf(line, sizeof line, what, list);
+  va_end(list);
+}
+
+/* Up to a newline or the end; NULL where nothing is left. */
+static char *next_line(char **at)
+{
+  return *at ? strsep(at, "\n") : NULL;
+}
+
+/* The values of `berth run`'s options for one rule, a line each: an empty one is not given. */
+static void read_one_rule(char *text)
+{
+  static const int options[] = {'L',          'A',          ONE_RULE_EXCEPT, ONE_RULE_ORDER,
+                                ONE_RULE_MOD, ONE_RULE_VIA, ONE_RULE_TRIES,  ONE_RULE_EXHAUSTED,
+                                ONE_RULE_TO,  ONE_RULE_TO};
+  struct one_rule rule = {0};
+  char *line;
+  for (size_t i = 0; (line = next_line(&text)) && i < sizeof options / sizeof *options; i++)
+    if (line[0])
+      HOLDS(one_rule_take(&rule, options[i], line));
+  if (!one_rule_given(&rule))
+    return;
+  policy_image *image = one_rule_compile(&rule, "fuzz");
+  if (image) {
+    HOLDS(!policy_image_problem(image, image->size));
+    use_image(image);
+  }
+  free(image);
+}
+
+/* The pattern, and the name on the next line. fnmatch(3) is the judge but where it knows classes,
+ * and where a set does not end or holds a '/': there C libraries differ. */
+static void glob(char *text)
+{
+  char *pattern = next_line(&text), *name = next_line(&text);
+  if (!name || strlen(pattern) > 256 || strlen(name) > 256)
+    return;
+  bool matches = policy_glob(pattern, name);
+  if (!strpbrk(pattern, "[\\"))
+    HOLDS(matches == (fnmatch(pattern, name, 0) == 0));
+}
+
+static void read_machine(const char *text, size_t size)
+{
+  struct policy_machine m = {.low = 1, .high = 2};
+  struct policy_ports whole[64], pieces[64];
+  struct machine_list a = {.ports = whole, .most = 64}, b = {.ports = pieces, .most = 64};
+  machine_parse_range(text, size, &m);
+  HOLDS(m.low && m.low <= m.high);
+  machine_parse_list(&a, text, size);
+  machine_end_list(&a);
+  for (size_t at = 0; at < size; at++)
+    machine_parse_list(&b, text + at, 1);
+  machine_end_list(&b);
+  HOLDS(a.count == b.count && memcmp(whole, pieces, a.count * sizeof *whole) == 0);
+  for (uint32_t i = 0; i < a.count; i++)
+    HOLDS(whole[i].low && whole[i].low <= whole[i].high);
+  HOLDS(policy_ports_join(whole, a.count) <= a.count);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  if (!size)
+    return 0;
+  char *text = text_of(data + 1, size - 1);
+  switch (data[0]) {
+  case 'p': read_ports(text); break;
+  case 'd': read_destination(text); break;
+  case 'a': read_prefix(text); break;
+  case 'f': read_filter(text); break;
+  case 'r': read_one_rule(text); break;
+  case 'g': glob(text); break;
+  case 'm': read_machine(text, size - 1); break;
+  default: break;
+  }
+  free(text);
+  return 0;
+}
