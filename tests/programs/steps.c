@@ -3,6 +3,7 @@
 // steps STEP [ARGUMENT]...: does what it is told, in this order.
 //
 //   connect PORT    makes a UDP socket and connects it to 127.0.0.1:PORT
+//   tcp PORT        a TCP connect to 127.0.0.1:PORT
 //   refused PORT    a TCP connect to 127.0.0.1:PORT, which fails
 //   bind            binds a UDP socket to any port of 127.0.0.1
 //   socket          makes the socket that the next connect takes
@@ -12,17 +13,24 @@
 //   chroot DIR      moves into it
 //   chdir DIR
 //   closefrom FD    closes all descriptors from here on
+//   cover FILE      makes all descriptors from 3 to 1200 FILE, open for writing
 //   error PORT      makes descriptor 2 a socket that is connected to 127.0.0.1:PORT
+//   three PORT      likewise descriptors 0, 1 and 2
+//   reborn FILE     makes descriptor 2 FILE, after the last that was left of its file is gone
 //   files N         RLIMIT_NOFILE
 //   memory BYTES    RLIMIT_AS: this many more than are in use
+//   limit NAME=N    RLIMIT_NAME
+//   lock            mlockall(2) of what is mapped, and of what will be
 //   umask MODE      octal
 //   exit N
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -64,6 +72,16 @@ static void refused_step(const char *port)
   close(fd);
 }
 
+static void tcp_step(const char *port)
+{
+  struct sockaddr_in peer = loopback(port);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (fd < 0 || connect(fd, (struct sockaddr *)&peer, sizeof peer))
+    fail("tcp");
+  puts("connected");
+  close(fd);
+}
+
 static void bind_step(void)
 {
   struct sockaddr_in local = loopback("0");
@@ -95,6 +113,34 @@ static void error_step(const char *port)
     fail("error");
 }
 
+static void three_step(const char *port)
+{
+  struct sockaddr_in peer = loopback(port);
+  for (int fd = 0; fd < 3; fd++)
+    close(fd);
+  for (int fd = 0; fd < 3; fd++)
+    if (socket(AF_INET, SOCK_DGRAM, 0) != fd || connect(fd, (struct sockaddr *)&peer, sizeof peer))
+      _exit(3);
+}
+
+static void cover_step(const char *path)
+{
+  int fd = open(path, O_WRONLY | O_CREAT, 0600);
+  if (fd < 0)
+    fail("cover");
+  for (int over = 3; over <= 1200; over++)
+    if (dup2(fd, over) != over)
+      fail("cover");
+}
+
+/* On ext4, for one, a file that is made gets the inode of one that has just gone. */
+static void reborn_step(const char *path)
+{
+  close(2);
+  if (open(path, O_RDWR | O_CREAT | O_EXCL, 0666) != 2)
+    fail("reborn");
+}
+
 static void limit(int resource, rlim_t value)
 {
   struct rlimit l;
@@ -114,6 +160,27 @@ static rlim_t memory_in_use(void)
   return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
+static void limit_step(const char *setting)
+{
+  static const struct {
+    const char *name;
+    int resource;
+  } known[] = {{"CORE", RLIMIT_CORE},         {"CPU", RLIMIT_CPU},
+               {"DATA", RLIMIT_DATA},         {"FSIZE", RLIMIT_FSIZE},
+               {"LOCKS", RLIMIT_LOCKS},       {"MEMLOCK", RLIMIT_MEMLOCK},
+               {"MSGQUEUE", RLIMIT_MSGQUEUE}, {"NOFILE", RLIMIT_NOFILE},
+               {"NPROC", RLIMIT_NPROC},       {"SIGPENDING", RLIMIT_SIGPENDING},
+               {"STACK", RLIMIT_STACK}};
+  size_t length = strcspn(setting, "=");
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strlen(known[i].name) == length && strncmp(known[i].name, setting, length) == 0) {
+      limit(known[i].resource, strtoul(setting + length + 1, NULL, 10));
+      return;
+    }
+  errno = EINVAL;
+  fail(setting);
+}
+
 /* Steps without an argument; returns whether it is one. */
 static int do_alone(const char *step)
 {
@@ -123,19 +190,36 @@ static int do_alone(const char *step)
     wait_step();
   else if (strcmp(step, "socket") == 0)
     made = socket(AF_INET, SOCK_DGRAM, 0);
+  else if (strcmp(step, "lock") == 0)
+    mlockall(MCL_CURRENT | MCL_FUTURE);
   else
     return 0;
   return 1;
 }
 
+/* Steps whose argument is text; returns whether it is one. */
+static int do_with_text(const char *step, const char *argument)
+{
+  static const struct {
+    const char *name;
+    void (*call)(const char *);
+  } steps[] = {{"connect", connect_step}, {"tcp", tcp_step},     {"refused", refused_step},
+               {"error", error_step},     {"three", three_step}, {"cover", cover_step},
+               {"reborn", reborn_step},   {"limit", limit_step}};
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+    if (strcmp(steps[i].name, step) == 0) {
+      steps[i].call(argument);
+      return 1;
+    }
+  return 0;
+}
+
 static void do_with(const char *step, const char *argument)
 {
   int n = atoi(argument), failed = 0;
-  if (strcmp(step, "connect") == 0)
-    connect_step(argument);
-  else if (strcmp(step, "refused") == 0)
-    refused_step(argument);
-  else if (strcmp(step, "say") == 0)
+  if (do_with_text(step, argument))
+    return;
+  if (strcmp(step, "say") == 0)
     puts(argument);
   else if (strcmp(step, "setuid") == 0)
     failed = setgid((gid_t)n) || setuid((uid_t)n);
@@ -145,8 +229,6 @@ static void do_with(const char *step, const char *argument)
     failed = chdir(argument);
   else if (strcmp(step, "closefrom") == 0)
     closefrom_step(n);
-  else if (strcmp(step, "error") == 0)
-    error_step(argument);
   else if (strcmp(step, "files") == 0)
     limit(RLIMIT_NOFILE, (rlim_t)n);
   else if (strcmp(step, "memory") == 0)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Programs that close, cover and reuse descriptors: berth holds none, and writes into none that has
+become another file."""
+import contextlib
+import os
+import re
+import resource
+import socket
+import tempfile
+
+import berthtest
+from berthtest import equal
+from waytest import EVENTS, STEPS, WAYS, run, same, steps, variables
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*\n")
+
+
+def are_lines(text, count):
+    lines = text.splitlines(keepends=True)
+    assert all(LINE.fullmatch(line) for line in lines), text
+    equal(len(lines), count, "lines")
+
+
+@contextlib.contextmanager
+def sink():
+    """A UDP socket, and a function for all that it was sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setblocking(False)
+
+        def received():
+            all_of_it = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    all_of_it.append(receiver.recv(65536))
+            return all_of_it
+        yield receiver.getsockname()[1], received
+
+
+def each_way(settings):
+    """The variables of each way, with these, and where it records."""
+    for way in WAYS:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder, {**variables(way, folder + "/new"),
+                           **{k: v.format(folder) for k, v in settings.items()}}
+
+
+# --- nothing is held, so nothing is missed ----------------------------------------------------
+
+
+def test_closefrom():
+    """closefrom(3) before the first connection and between them: each event is there"""
+    same(steps("closefrom", 3, *STEPS))
+    same(steps("connect", 9, "closefrom", 3, *STEPS), EVENTS + 1)
+
+
+def test_all_closed():
+    """all descriptors closed, 0 to 2 with them: each event is there"""
+    same(steps("connect", 9, "closefrom", 0, "connect", 9, "bind"), 3)
+
+
+def test_dup2_over_all():
+    """dup2() of a file over all descriptors from 3: each event is there, the file is as it was"""
+    with tempfile.TemporaryDirectory() as folder:
+        limits = [(resource.RLIMIT_NOFILE, 2000)]
+        same(steps("cover", folder + "/a", "files", 4000, *STEPS), limits=limits)
+        same(steps("connect", 9, "cover", folder + "/b", "files", 4000, *STEPS), EVENTS + 1,
+             limits=limits)
+        equal([os.path.getsize(f"{folder}/{f}") for f in "ab"], [0, 0], "bytes in the files")
+
+
+def test_no_descriptor_is_seen():
+    """the descriptors of a program are as without berth, before its first event and after it"""
+    code = """
+        seen = []
+        for i in range(2):
+            seen.append(sorted(os.listdir('/proc/self/fd'), key=int))
+            s = socket(AF_INET, SOCK_DGRAM)
+            s.connect(('127.0.0.1', 9))
+            s.close()
+        print(seen)"""
+    same(berthtest.program(code), 2)
+
+
+# --- BERTH_LOG ---------------------------------------------------------------------------------
+
+
+def test_log_is_closed():
+    """BERTH_LOG's file, after closefrom(3): no more lines, in no file"""
+    for folder, settings in each_way({"BERTH_LOG": "{}/log"}):
+        status = run(steps("connect", 9, "closefrom", 3, *STEPS), settings)
+        equal((status[0], status[2]), (7, ""), "status and stderr")
+        with open(folder + "/log") as f:
+            are_lines(f.read(), 1)
+
+
+def test_log_is_covered():
+    """... after dup2() of a file over all descriptors: none in that file"""
+    for folder, settings in each_way({"BERTH_LOG": "{}/log"}):
+        status = run(steps("connect", 9, "cover", folder + "/own", "files", 4000, *STEPS), settings,
+                     limits=[(resource.RLIMIT_NOFILE, 2000)])
+        equal((status[0], status[2]), (7, ""), "status and stderr")
+        with open(folder + "/log") as f:
+            are_lines(f.read(), 1)
+        equal(os.path.getsize(folder + "/own"), 0, "bytes in the program's file")
+
+
+def test_stderr_becomes_a_socket():
+    """a daemon that closes 0 to 2 and gets sockets as these, BERTH_LOG=stderr: no byte in them"""
+    for _, settings in each_way({"BERTH_LOG": "stderr", "BERTH_RECORD": "/nowhere/at/all"}):
+        with sink() as (port, received):
+            got = run(steps("connect", 9, "three", port, *STEPS), settings)
+            equal(got[:2], (7, ""), "status and stdout")
+            lines = [line for line in got[2].splitlines(keepends=True) if LINE.fullmatch(line)]
+            equal(len(lines), 1, got[2])
+            said = [b"connected\nconnected\nrefused: Connection refused\nconnected\n"
+                    b"refused: Connection refused\ndone\n"]  # by puts(), into its descriptor 1
+            equal(received(), said, "what the program's peer got")
+
+
+def test_stderr_is_a_socket():
+    """a socket as stderr from the start, as systemd's journal is: it gets the lines, 2 anew none"""
+    for _, settings in each_way({"BERTH_LOG": "stderr"}):
+        ours, theirs = socket.socketpair()
+        with ours, sink() as (port, received):
+            with theirs:
+                got = run(steps("connect", 9, "bind", "error", port, *STEPS), settings,
+                          stderr=theirs)
+            equal(got[0], 7, "status")
+            text = b""
+            while more := ours.recv(65536):
+                text += more
+            are_lines(text.decode(), 2)
+            equal(received(), [], "what the program's peer got")
+
+
+def test_no_duplicate_to_be_had():
+    """RLIMIT_NOFILE of 0 in mid-run: lines are written all the same"""
+    for _, settings in each_way({"BERTH_LOG": "stderr"}):
+        status, _, said = run(steps("connect", 9, "socket", "files", 0, "connect", 9), settings)
+        equal(status, 0, "status")
+        are_lines(said, 2)
+
+
+if __name__ == "__main__":
+    berthtest.main()
