@@ -156,11 +156,12 @@ static inline uint32_t sys_geteuid(void)
 }
 
 /* statx(2), or what it replaced: before Linux 4.11, and where a sandbox does not know it. With
- * `path` "" it asks of the descriptor itself. Symbolic links are not followed. */
+ * `path` "" it asks of the descriptor itself. Symbolic links are not followed. The old call leaves
+ * stx_btime as it was. */
 static inline int sys_stat(int directory, const char *path, struct statx *s)
 {
   int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
-  int result = (int)syscall(SYS_statx, directory, path, flags, STATX_BASIC_STATS, s);
+  int result = (int)syscall(SYS_statx, directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, s);
 #ifdef SYS_newfstatat
   struct stat old;
   if (result && (errno == ENOSYS || errno == EPERM) &&

@@ -21,27 +21,30 @@
 #define RWF_NOSIGNAL 0x100
 #endif
 
-/* A descriptor and the file that it was when it became ours. */
+/* A descriptor and the file that it was when it became ours. The number of an inode alone would not
+ * do: ext4 gives the next new file that of one which has gone. */
 static struct sink {
   int fd; /* -1: none */
   uint32_t device_major, device_minor, mode;
   uint64_t inode;
+  struct statx_timestamp born; /* zero where the file system does not say */
 } sink = {.fd = -1};
 
 static bool remember(struct sink *s, int fd)
 {
-  struct statx st;
+  struct statx st = {0};
   if (sys_stat(fd, "", &st))
     return false;
-  *s = (struct sink){fd, st.stx_dev_major, st.stx_dev_minor, st.stx_mode, st.stx_ino};
+  *s = (struct sink){fd, st.stx_dev_major, st.stx_dev_minor, st.stx_mode, st.stx_ino, st.stx_btime};
   return true;
 }
 
-static bool is_still(const struct sink *s)
+static bool is(const struct sink *s, int fd)
 {
   struct sink now;
-  return remember(&now, s->fd) && now.device_major == s->device_major &&
-         now.device_minor == s->device_minor && now.inode == s->inode && now.mode == s->mode;
+  return remember(&now, fd) && now.device_major == s->device_major &&
+         now.device_minor == s->device_minor && now.inode == s->inode && now.mode == s->mode &&
+         now.born.tv_sec == s->born.tv_sec && now.born.tv_nsec == s->born.tv_nsec;
 }
 
 /* Not to be waited for, and no signal; where the kernel takes no flags for this file, plainly. */
@@ -98,15 +101,35 @@ static void write_line(const struct sink *s, const char *line, size_t size)
 
 /* Above what select(2) and most programs' own descriptors reach, below what would make the
  * kernel's table large. */
-static int moved_high(int fd)
+static int high_duplicate(int fd)
 {
   uint64_t limit = sys_limit(RLIMIT_NOFILE);
   uint64_t high = limit > 1100 ? 1024 : limit * 3 / 4;
-  int moved = sys_fcntl(fd, F_DUPFD_CLOEXEC, (long)high);
+  return sys_fcntl(fd, F_DUPFD_CLOEXEC, (long)high);
+}
+
+static int moved_high(int fd)
+{
+  int moved = high_duplicate(fd);
   if (moved < 0)
     return fd;
   sys_close(fd);
   return moved;
+}
+
+/* Another thread may make the number another file's between the look and the write: so both are at
+ * a duplicate. A regular file has none: closing it would drop the locks (fcntl(2)) that the program
+ * has on it. */
+static void write_if_still(const struct sink *s, const char *line, size_t size)
+{
+  int fd = S_ISREG(s->mode) ? -1 : high_duplicate(s->fd);
+  struct sink to = *s;
+  if (fd >= 0)
+    to.fd = fd;
+  if (is(s, to.fd))
+    write_line(&to, line, size);
+  if (fd >= 0)
+    sys_close(fd);
 }
 
 static int open_log(const char *path)
@@ -145,8 +168,7 @@ void log_event(const struct record_event *e, const char *name, const char *rule)
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
   text_event(&t, e, name, rule, &style);
-  if (is_still(&sink))
-    write_line(&sink, line, (size_t)(t.at - t.start));
+  write_if_still(&sink, line, (size_t)(t.at - t.start));
 }
 
 /* Descriptor 2 may be something else by now: a socket or file that the program opened and that

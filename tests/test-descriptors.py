@@ -6,10 +6,11 @@ import os
 import re
 import resource
 import socket
+import subprocess
 import tempfile
 
 import berthtest
-from berthtest import equal
+from berthtest import PROGRAMS, Skip, equal, need, wait_for
 from waytest import EVENTS, STEPS, WAYS, run, same, steps, variables
 
 LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*\n")
@@ -132,6 +133,71 @@ def test_stderr_is_a_socket():
                 text += more
             are_lines(text.decode(), 2)
             equal(received(), [], "what the program's peer got")
+
+
+@contextlib.contextmanager
+def ext4():
+    """A folder on a file system that uses the inodes of files that are gone again."""
+    mkfs, _ = need("mkfs.ext4", "losetup")
+    with tempfile.TemporaryDirectory() as folder:
+        image, path = folder + "/image", folder + "/ext4"
+        with open(image, "wb") as f:
+            f.truncate(16 << 20)
+        subprocess.run([mkfs, "-q", image], check=True)
+        os.mkdir(path)
+        mounted = subprocess.run(["mount", "-o", "loop", image, path], capture_output=True,
+                                 text=True)
+        if mounted.returncode:
+            raise Skip("no ext4 from a file: " + mounted.stderr.strip())
+        try:
+            yield path
+        finally:
+            subprocess.run(["umount", "-l", path], check=True)
+
+
+def wait_for_another_time(path):
+    """Until what is made on the file's system is of another time than it: its clock has ticks."""
+    with open(path + "-time", "wb"):
+        pass
+
+    def later():
+        os.utime(path + "-time")
+        return os.stat(path + "-time").st_ctime_ns - os.stat(path).st_ctime_ns > 20_000_000
+    wait_for(later)
+
+
+def test_inode_is_used_again():
+    """a new file with the number and the inode of the stderr that is gone: no line in it"""
+    with ext4() as place:
+        for way, (_, settings) in zip(WAYS, each_way({"BERTH_LOG": "stderr"})):
+            old, new = f"{place}/old-{way}", f"{place}/new-{way}"
+            with open(old, "wb") as stderr:
+                inode = os.fstat(stderr.fileno()).st_ino
+                wait_for_another_time(old)
+                shell = 'rm "$0"; exec "$@"'
+                process = subprocess.Popen(["sh", "-c", shell, old,
+                                            *steps("wait", "reborn", new, *STEPS)],
+                                           stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                           stderr=stderr, env={**os.environ, **settings})
+            process.communicate(b"\n", timeout=60)
+            s = os.stat(new)
+            equal((process.returncode, s.st_size), (7, 0), "status, and bytes in the new file")
+            if s.st_ino != inode:
+                raise Skip("the inode is not used again here")
+
+
+def test_swapped_while_it_writes():
+    """threads that make 2 another file, and open and close theirs, while lines are written"""
+    for folder, settings in each_way({"BERTH_LOG": "stderr"}):
+        status, _, said = run([f"{PROGRAMS}/swaps", folder + "/own", 5000], settings)
+        equal(status, 0, "status")
+        assert all(LINE.fullmatch(line) for line in said.splitlines(keepends=True)), "torn lines"
+        equal(os.path.getsize(folder + "/own"), 0, "bytes in the program's file")
+    for folder, settings in each_way({"BERTH_LOG": "{}/log"}):
+        status, _, said = run([f"{PROGRAMS}/swaps", folder + "/own", 5000], settings)
+        equal((status, said), (0, ""), "status and stderr")
+        with open(folder + "/log") as f:
+            are_lines(f.read(), 5000)
 
 
 def test_no_duplicate_to_be_had():
