@@ -74,6 +74,11 @@ static bool make_way(const char *file)
   return false;
 }
 
+static const char *why(int error)
+{
+  return error == EOPNOTSUPP ? "not on a file system that copies on write" : strerror(error);
+}
+
 static int prepare_file(const char *file, struct wish wish, char path[PATH_MAX])
 {
   if (!make_way(file))
@@ -82,7 +87,7 @@ static int prepare_file(const char *file, struct wish wish, char path[PATH_MAX])
   if (!error && !realpath(file, path))
     error = errno;
   if (error)
-    complain("run", "--record: %s: %s", file, strerror(error));
+    complain("run", "--record: %s: %s", file, why(error));
   return error;
 }
 
@@ -122,7 +127,7 @@ static int prepare_in(const char *named, struct wish wish, char path[PATH_MAX])
   if (error == EACCES)
     complain("run", "BERTH_RECORD: %s: not yours alone to write to", directory);
   else if (error)
-    complain("run", "BERTH_RECORD: %s: %s", directory, strerror(error));
+    complain("run", "BERTH_RECORD: %s: %s", directory, why(error));
   return error;
 }
 
@@ -141,7 +146,7 @@ static int prepare_by_default(struct wish wish, char path[PATH_MAX])
   if (error == EDQUOT)
     complain("run", "no room: the default directory holds as many recordings as it may");
   else if (error)
-    complain("run", "no directory for a recording: %s", strerror(error));
+    complain("run", "no directory for a recording: %s", why(error));
   return error;
 }
 

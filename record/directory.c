@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "record/sys.h"
@@ -137,11 +136,7 @@ uint64_t record_directory_limit(int directory)
 {
   const uint64_t most = UINT64_C(256) << 20;
   struct statfs64 fs;
-#ifdef SYS_fstatfs64
-  if (syscall(SYS_fstatfs64, directory, sizeof fs, &fs))
-#else
-  if (syscall(SYS_fstatfs, directory, &fs))
-#endif
+  if (sys_statfs(directory, &fs))
     return most;
   uint64_t quarter = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize / 4;
   return quarter && quarter < most ? quarter : most;

@@ -117,9 +117,24 @@ static int write_zeros(int fd, uint64_t size)
   return 0;
 }
 
+/* Where a store into a block that is there may need another one: on a full disk it kills by SIGBUS,
+ * whatever was allocated (btrfs_page_mkwrite() in fs/btrfs/file.c, nilfs_page_mkwrite() in
+ * fs/nilfs2/file.c). */
+static bool copies_on_write(int fd)
+{
+  const uint32_t btrfs = 0x9123683e, bcachefs = 0xca451a4e, nilfs = 0x3434;
+  struct statfs64 fs;
+  if (sys_statfs(fd, &fs))
+    return false;
+  uint32_t type = (uint32_t)fs.f_type;
+  return type == btrfs || type == bcachefs || type == nilfs;
+}
+
 /* Room on the disk for all of it, or nothing. */
 static int allocate(int fd, uint64_t size)
 {
+  if (copies_on_write(fd))
+    return EOPNOTSUPP;
   if (sys_limit(RLIMIT_FSIZE) < size)
     return EFBIG; /* writing past it would raise SIGXFSZ */
   int tries = 16; /* a signal makes it EINTR, again and again under a storm of them */

@@ -52,8 +52,9 @@ struct record_shape {
 uint64_t record_size(struct record_shape shape);
 
 /* Makes `name` in `directory`, mode 0600, and maps it. The file must not exist. Returns 0, or
- * an errno and no file: EFBIG under RLIMIT_FSIZE, ENOSPC, EROFS, EEXIST... Every block is
- * allocated before it is mapped: a hole on a full file system would kill by SIGBUS. */
+ * an errno and no file: EFBIG under RLIMIT_FSIZE, EOPNOTSUPP on a file system that copies on write,
+ * ENOSPC, EROFS, EEXIST... Every block is allocated before it is mapped: a hole on a full file
+ * system would kill by SIGBUS. */
 int record_create(int directory, const char *name, struct record_shape shape,
                   struct record_map *map);
 

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static inline int sys_open(int directory, const char *path, int flags, unsigned mode)
@@ -94,6 +95,15 @@ static inline uint64_t sys_limit(int resource)
 {
   struct rlimit64 limit;
   return syscall(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
+}
+
+static inline int sys_statfs(int fd, struct statfs64 *fs)
+{
+#ifdef SYS_fstatfs64
+  return (int)syscall(SYS_fstatfs64, fd, sizeof *fs, fs);
+#else
+  return (int)syscall(SYS_fstatfs, fd, fs);
+#endif
 }
 
 static inline int sys_socket(int family, int type, int protocol)

@@ -18,18 +18,27 @@ static struct record_map prepared;           /* attached before main() */
 static _Atomic(struct record_map *) current; /* the one in use */
 static atomic_bool given_up;                 /* there will be none */
 
+static const char *why(int error)
+{
+  const char *name = errno_name((unsigned)error);
+  switch (error) {
+  case EINVAL: return "not a recording of this version";
+  case EOPNOTSUPP: return "not on a file system that copies on write";
+  default: return name ? name : "?";
+  }
+}
+
 /* "berth: WHAT: " and, in somebody else's words, `path`, then the error's name. */
 static void complain(const char *what, const char *path, int error)
 {
   char line[256];
   struct text t = TEXT_INIT(line);
-  const char *name = errno_name((unsigned)error);
   text_string(&t, "berth: ");
   text_string(&t, what);
   text_string(&t, path[0] ? ": " : "");
   text_name(&t, path, 160);
   text_string(&t, ": ");
-  text_string(&t, error == EINVAL ? "not a recording of this version" : name ? name : "?");
+  text_string(&t, why(error));
   text_string(&t, "\n");
   log_stderr(t.start, (size_t)(t.at - t.start));
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """File systems on which something happens while a program records there, or has its policy there:
-they fill up, become read-only, lose the file. Nothing kills the program, nor changes what it does."""
+they fill up, become read-only, lose the file. Nothing kills the program or changes what it does."""
 import contextlib
 import ctypes
 import functools
@@ -14,6 +14,7 @@ from berthtest import (BERTH, LIBBERTH, Skip, berth, equal, log_of, need, progra
 from waytest import EVENTS, STEERED, STEPS, WAYS, policy, run, steered_right, steps, variables
 
 CLONE_NEWNS = 0x20000
+COPIES = "not on a file system that copies on write"
 
 
 @functools.cache
@@ -143,6 +144,26 @@ def test_disk_fills_up():
     """an ext4 that fills up, and is written out: no SIGBUS, all events"""
     with disk("ext4", 32) as place:
         each_way(place, lambda _: fill(place), lambda: os.unlink(place + "/ballast"), more=MANY)
+
+
+def test_disk_that_copies_on_write():
+    """a btrfs, on which no block is ever sure, takes no recording; it is said where it was named"""
+    with disk("btrfs", 150) as place, tmpfs() as other:
+        for way in WAYS:
+            said = run(steps(), variables(way, place + "/new"))
+            bare = run(steps(), {})
+            equal(said, (*bare[:2], f"berth: BERTH_RECORD: {place}/new: {COPIES}\n"), way)
+        by_default = {"LD_PRELOAD": LIBBERTH, "RUNTIME_DIRECTORY": place, "XDG_RUNTIME_DIR": other}
+        equal(run(steps(), by_default), run(steps(), {}), "by default")
+        equal(len(log_of(other + "/berth")), EVENTS, "events in the next directory")
+        done = berth("run", "--record", place + "/x.berth", "--", *steps())
+        equal((done.returncode, done.stderr),
+              (125, f"berth: run: --record: {place}/x.berth: {COPIES}\n"), "berth run")
+        done = berth("run", "-q", "--", *steps(),
+                     env={**os.environ, **by_default, "LD_PRELOAD": ""})
+        equal((done.returncode, done.stderr), (7, ""), "berth run by default")
+        left = [name for _, _, names in os.walk(place) for name in names]
+        equal(left, [], "files")
 
 
 def test_becomes_read_only():
