@@ -61,17 +61,32 @@ static void find(void *handle, const char *name, void *function)
   memcpy(function, &found, sizeof found);
 }
 
-/* Its symbols before the program's (jansson's own json_object_get, not json-c's). ASan ends a
- * program that asks for that. */
+/* Sanitizers that end a program which opens a library with RTLD_DEEPBIND
+ * (CheckNoDeepBind() in compiler-rt and libsanitizer). */
+static bool is_sanitized(void)
+{
+  return real_symbol(RTLD_DEFAULT, "__asan_init") || real_symbol(RTLD_DEFAULT, "__tsan_init") ||
+         real_symbol(RTLD_DEFAULT, "__hwasan_init");
+}
+
+/* MSan takes what a library writes that was not built with it for uninitialised, and ends the
+ * program where it is read: jansson is one. */
+static bool bears_no_library(void)
+{
+  return real_symbol(RTLD_DEFAULT, "__msan_init");
+}
+
+/* Its symbols before the program's: jansson's own json_object_get, not json-c's. */
 static int scope(void)
 {
-  bool sanitized = real_symbol(RTLD_DEFAULT, "__asan_init");
-  return RTLD_NOW | RTLD_LOCAL | (sanitized ? 0 : RTLD_DEEPBIND);
+  return RTLD_NOW | RTLD_LOCAL | (is_sanitized() ? 0 : RTLD_DEEPBIND);
 }
 
 static bool open_library(void)
 {
   static struct search search;
+  if (bears_no_library())
+    return false;
   search.address = (uintptr_t)open_library;
   find(RTLD_DEFAULT, "dlopen", &library.open);
   find(RTLD_DEFAULT, "dlclose", &library.close);

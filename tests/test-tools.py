@@ -59,6 +59,21 @@ def test_clang_asan():
     checked(sanitized("clang", "address"))
 
 
+def test_tsan():
+    """TSan of gcc and of clang: no finding, and JSON is loaded without RTLD_DEEPBIND"""
+    checked(sanitized("gcc", "thread"))
+    checked(sanitized("clang", "thread"))
+
+
+def test_msan():
+    """clang's MSan: no finding; a policy in JSON is not loaded there, which is said"""
+    command = [sanitized("clang", "memory"), *steps()[1:]]
+    bare, _ = same(command, ways=("observed", "image"))
+    refusal = f"berth: BERTH_POLICY: {policy('json')}: it is JSON, and berth-policy.so cannot be " \
+              "loaded: use an image\n"
+    equal(run(command, variables("json", "off")), (*bare[:2], refusal), "with JSON")
+
+
 def test_ubsan():
     """UBSan of gcc and of clang: no finding"""
     checked(sanitized("gcc", "undefined"))
