@@ -80,7 +80,26 @@ def test_ubsan():
     checked(sanitized("clang", "undefined"))
 
 
-# --- strace, gdb ------------------------------------------------------------------------------
+# --- valgrind, strace, gdb --------------------------------------------------------------------
+
+MEMCHECK = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=all",
+            "--errors-for-leak-kinds=all", "--track-origins=yes"]
+
+
+def test_memcheck():
+    """valgrind's memcheck: no error, no leak, not a word, without a suppression"""
+    need("valgrind")
+    (status, _, said), _ = same([*MEMCHECK, *steps()])
+    equal((status, said), (7, ""), "status and stderr")
+
+
+def test_memcheck_of_bad_pointer():
+    """... a connect() to what cannot be read is EFAULT under valgrind, too"""
+    need("valgrind")
+    words = ["valgrind", "-q", "--log-file=/dev/null", *steps("bad", "connect", 9, "bad")]
+    (status, said, _), _ = same(words, 1)
+    equal((status, said), (0, "bad: Bad address\nconnected\nbad: Bad address\n"), "bare")
+
 
 def test_strace():
     """strace -f, with its own seccomp filter and without"""

@@ -5,6 +5,7 @@
 //   connect PORT    makes a UDP socket and connects it to 127.0.0.1:PORT
 //   tcp PORT        a TCP connect to 127.0.0.1:PORT
 //   refused PORT    a TCP connect to 127.0.0.1:PORT, which fails
+//   bad             a TCP connect() to an address that cannot be read, which fails
 //   bind            binds a UDP socket to any port of 127.0.0.1
 //   socket          makes the socket that the next connect takes
 //   say WORD        prints it
@@ -79,6 +80,16 @@ static void tcp_step(const char *port)
   if (fd < 0 || connect(fd, (struct sockaddr *)&peer, sizeof peer))
     fail("tcp");
   puts("connected");
+  close(fd);
+}
+
+static void bad_step(void)
+{
+  struct sockaddr *nowhere = (void *)sysconf(_SC_PAGESIZE);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (fd < 0 || connect(fd, nowhere, sizeof(struct sockaddr_in)) == 0)
+    fail("bad");
+  printf("bad: %s\n", strerror(errno));
   close(fd);
 }
 
@@ -186,6 +197,8 @@ static int do_alone(const char *step)
 {
   if (strcmp(step, "bind") == 0)
     bind_step();
+  else if (strcmp(step, "bad") == 0)
+    bad_step();
   else if (strcmp(step, "wait") == 0)
     wait_step();
   else if (strcmp(step, "socket") == 0)
