@@ -1,80 +1,17 @@
 # SPDX-License-Identifier: MIT
 """`berth reach`: what it says of programs of each kind, and whether it is true, which a `berth run`
 of the same program decides."""
-import contextlib
-import functools
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Skip, berth, equal, need, program,
-                       started, wait_for)
-
-SOURCES = os.path.join(os.environ.get("srcdir", "."), "tests/programs")
-CONNECT = ["connect", "9"]  # of steps.c: a UDP socket, so that nobody need listen
-NOBODY = 65534
-
-
-@functools.cache
-def build_folder():
-    """Where others than root may execute programs too."""
-    folder = tempfile.TemporaryDirectory(prefix="berth-reach-")
-    os.chmod(folder.name, 0o755)
-    return folder
-
-
-def place(name):
-    return os.path.join(build_folder().name, name)
-
-
-@functools.cache
-def build(name, compiler, *flags):
-    """steps.c, built in a way of its own."""
-    need(compiler)
-    made = subprocess.run([compiler, "-D_GNU_SOURCE", "-o", place(name), SOURCES + "/steps.c",
-                           *flags], capture_output=True, text=True)
-    if made.returncode:
-        raise Skip(f"{compiler} {' '.join(flags)}: {made.stderr.splitlines()[-1]}")
-    return place(name)
-
-
-def plain():
-    return build("plain", "gcc")
-
-
-def static():
-    return build("static", "gcc", "-static")
-
-
-@functools.cache
-def go(name, *flags, cgo=0, source="connects.go"):
-    need("go")
-    environment = {**os.environ, "CGO_ENABLED": str(cgo), "GO111MODULE": "off", "GOFLAGS": "",
-                   "GOCACHE": place("go-cache"), "GOPATH": place("go-path"), "GOPROXY": "off"}
-    made = subprocess.run(["go", "build", "-o", place(name), *flags, f"{SOURCES}/{source}"],
-                          env=environment, capture_output=True, text=True)
-    if made.returncode:
-        raise Skip(f"go build {' '.join(flags)}: {made.stderr.strip()}")
-    return place(name)
-
-
-def copy(path, name, mode=0o755):
-    shutil.copyfile(path, place(name))
-    os.chmod(place(name), mode)
-    return place(name)
-
-
-def write(name, text, mode=0o755):
-    with open(place(name), "wb") as f:
-        f.write(text.encode() if isinstance(text, str) else text)
-    os.chmod(place(name), mode)
-    return place(name)
-
+from berthtest import BERTH, LIBBERTH, Observed, Skip, berth, equal, need, started, wait_for
+from reachtest import (CONNECT, NOBODY, as_user, build, build_folder, child_of, copy, go, go_waits,
+                       need_root, own_berth, place, plain, static, waiting, write)
 
 ANSWERS = {True: 0, False: 1, None: 2}  # the exit status of each
 
@@ -308,19 +245,6 @@ def test_cannot_execute():
         equal(berth("run", "-q", "--", command).returncode, status, command)
 
 
-@functools.cache
-def own_berth():
-    """A berth that nobody, too, may execute."""
-    os.makedirs(place("bin/.libs"), exist_ok=True)
-    copy(LIBBERTH, "bin/.libs/libberth.so")
-    return copy(BERTH, "bin/berth")
-
-
-def as_user(command, user=NOBODY, before=()):
-    return subprocess.run([*before, *command], user=user, group=user, extra_groups=[], cwd="/",
-                          capture_output=True, text=True)
-
-
 def reach_as(path, user=NOBODY, before=()):
     run = as_user([own_berth(), "reach", "--json", path], user, before)
     equal(run.stderr, "", "stderr")
@@ -342,13 +266,6 @@ def agrees(path, reached, *reasons, **how):
     said = reach_as(path, **how)
     equal((said["reached"], words(said)), (reached, list(reasons)), f"{path} {how}")
     equal(events_as(path, **how), reached is not False, f"{path} {how}: events")
-
-
-def need_root():
-    if os.geteuid() != 0 or os.environ.get("container") == "unprivileged":
-        raise Skip("not root")
-    if as_user([own_berth(), "-V"]).returncode:
-        raise Skip("no other user can execute what was built here")
 
 
 def test_setuid():
@@ -467,19 +384,6 @@ def test_hostile_files():
 # --- processes -------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def waiting(path, *before):
-    """A process of this program that waits, once it says so: its pid, under berth."""
-    with started([*before, path, "say", "ready", "wait"]) as process:
-        equal(process.stdout.readline(), "ready\n", "its word")
-        yield process
-
-
-def child_of(process):
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
-        return int(f.read())
-
-
 def test_process():
     """-p: whether a process was reached, by what is mapped, and by which library"""
     with waiting(plain(), BERTH, "run", "-q", "--") as process:
@@ -513,11 +417,7 @@ def test_process_in_vain():
 
 def test_process_go():
     """-p: Go has the library, and its calls are not seen"""
-    need("go")
-    source = write("waits.go", "package main\nimport (\"fmt\"; \"os\")\n"
-                   "func main() { fmt.Println(\"ready\"); os.Stdin.Read(make([]byte, 1)) }\n")
-    with waiting(go("go-waits", "-buildmode=pie", source=os.path.relpath(source, SOURCES)),
-                 BERTH, "run", "-q", "--") as process:
+    with waiting(go_waits("-buildmode=pie"), BERTH, "run", "-q", "--") as process:
         said = reach("-p", child_of(process))
         equal((said["reached"], words(said)), (False, ["go"]), "answer")
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Programs of each kind that libberth.so reaches or does not, built by the test that asks, in a
+folder that others than root may execute from too."""
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+
+from berthtest import BERTH, LIBBERTH, Skip, equal, need, started
+
+SOURCES = os.path.join(os.environ.get("srcdir", "."), "tests/programs")
+CONNECT = ["connect", "9"]  # of steps.c: a UDP socket, so that nobody need listen
+NOBODY = 65534
+
+
+@functools.cache
+def build_folder():
+    """Where others than root may execute programs too."""
+    folder = tempfile.TemporaryDirectory(prefix="berth-reach-")
+    os.chmod(folder.name, 0o755)
+    return folder
+
+
+def place(name):
+    return os.path.join(build_folder().name, name)
+
+
+@functools.cache
+def build(name, compiler, *flags):
+    """steps.c, built in a way of its own."""
+    need(compiler)
+    made = subprocess.run([compiler, "-D_GNU_SOURCE", "-o", place(name), SOURCES + "/steps.c",
+                           *flags], capture_output=True, text=True)
+    if made.returncode:
+        raise Skip(f"{compiler} {' '.join(flags)}: {made.stderr.splitlines()[-1]}")
+    return place(name)
+
+
+def plain():
+    return build("plain", "gcc")
+
+
+def static():
+    return build("static", "gcc", "-static")
+
+
+@functools.cache
+def go(name, *flags, cgo=0, source="connects.go"):
+    need("go")
+    environment = {**os.environ, "CGO_ENABLED": str(cgo), "GO111MODULE": "off", "GOFLAGS": "",
+                   "GOCACHE": place("go-cache"), "GOPATH": place("go-path"), "GOPROXY": "off"}
+    made = subprocess.run(["go", "build", "-o", place(name), *flags, os.path.join(SOURCES, source)],
+                          env=environment, capture_output=True, text=True)
+    if made.returncode:
+        raise Skip(f"go build {' '.join(flags)}: {made.stderr.strip()}")
+    return place(name)
+
+
+def copy(path, name, mode=0o755):
+    shutil.copyfile(path, place(name))
+    os.chmod(place(name), mode)
+    return place(name)
+
+
+def write(name, text, mode=0o755):
+    with open(place(name), "wb") as f:
+        f.write(text.encode() if isinstance(text, str) else text)
+    os.chmod(place(name), mode)
+    return place(name)
+
+
+@functools.cache
+def own_berth():
+    """A berth that nobody, too, may execute."""
+    os.makedirs(place("bin/.libs"), exist_ok=True)
+    copy(LIBBERTH, "bin/.libs/libberth.so")
+    return copy(BERTH, "bin/berth")
+
+
+def as_user(command, user=NOBODY, before=()):
+    return subprocess.run([*before, *command], user=user, group=user, extra_groups=[], cwd="/",
+                          capture_output=True, text=True)
+
+
+def need_root():
+    if os.geteuid() != 0 or os.environ.get("container") == "unprivileged":
+        raise Skip("not root")
+    if as_user([own_berth(), "-V"]).returncode:
+        raise Skip("no other user can execute what was built here")
+
+
+@contextlib.contextmanager
+def waiting(path, *before):
+    """A process of this program that waits, once it says so: its pid, under berth."""
+    with started([*before, path, "say", "ready", "wait"]) as process:
+        equal(process.stdout.readline(), "ready\n", "its word")
+        yield process
+
+
+def child_of(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
+        return int(f.read())
+
+
+def go_waits(*flags, **how):
+    """A Go program that says that it is ready, and waits for the end of its input."""
+    source = write("waits.go", "package main\nimport (\"fmt\"; \"os\")\n"
+                   "func main() { fmt.Println(\"ready\"); os.Stdin.Read(make([]byte, 1)) }\n")
+    return go("go-waits", *flags, source=source, **how)
