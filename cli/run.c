@@ -9,6 +9,7 @@
 #include "cli/child.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
+#include "cli/preflight.h"
 #include "cli/preload.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
@@ -75,6 +76,7 @@ struct run {
   struct printer printer;
   char path[PATH_MAX];   /* the recording's; "" where there is none */
   char policy[PATH_MAX]; /* of the image made for this run; "" for none */
+  char library[PATH_MAX];
   struct follower follower;
 };
 
@@ -136,10 +138,7 @@ static bool set_asan_options(void)
  * and the program is not told again. */
 static bool set_environment(struct run *run)
 {
-  char library[PATH_MAX];
-  if (!preload_library("run", library))
-    return false;
-  char *value = preload_value(getenv("LD_PRELOAD"), library);
+  char *value = preload_value(getenv("LD_PRELOAD"), run->library);
   char record[PATH_MAX + 1] = "off";
   if (run->path[0])
     snprintf(record, sizeof record, "/%s", run->path); /* RECORD_PREPARED */
@@ -147,6 +146,14 @@ static bool set_environment(struct run *run)
              set_asan_options() && set_policy(run);
   free(value);
   return set;
+}
+
+/* Before anything is made: a policy that COMMAND would not heed is berth's failure. */
+static bool look_at_command(struct run *run, char **argv)
+{
+  const char *named = getenv("BERTH_POLICY");
+  bool steered = run->steering.image || (named && named[0]);
+  return preload_library("run", run->library) && preflight(argv, run->library, steered);
 }
 
 static bool open_recording(struct run *run)
@@ -280,7 +287,10 @@ static bool take_option(struct run *run, int c)
   if (c == 'e')
     return parse_events("--events", optarg, &run->events);
   if (c == 'p') {
-    complain("run", "-p: nothing can be preloaded into a process that already runs");
+    complain("run",
+             "-p: nothing can be preloaded into a process that already runs; `berth doctor -p %s` "
+             "looks at its ports, `berth reach -p %s` whether it was preloaded",
+             optarg, optarg);
     return false;
   }
   set_option(run, c);
@@ -303,7 +313,7 @@ static int run_main(int argc, char **argv)
   }
   argv += optind;
   if (!check_options(&run, argc - optind) || !steering_load(&run.steering, "run") ||
-      !open_output(&run) || !prepare(&run))
+      !look_at_command(&run, argv) || !open_output(&run) || !prepare(&run))
     return EXIT_RUN_TROUBLE;
   if (run.path[0] && !run.exec)
     open_recording(&run);
