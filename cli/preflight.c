@@ -2,6 +2,7 @@
 #include "cli/preflight.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/judge.h"
@@ -18,13 +19,17 @@ static void say(const struct judgement *j, const char *command)
            executes, text);
 }
 
-bool preflight(char *const *argv, const char *preload, bool steered)
+bool preflight(char *const *argv, const char *preload, bool steered, char told[PATH_MAX])
 {
   struct judgement j;
   judge_command(argv, preload, &j);
   bool wrong = j.verdict.answer != REACHED && !j.verdict.error && j.files.count;
-  if (wrong)
+  told[0] = '\0';
+  if (wrong) {
     say(&j, argv[0]);
+    if (!realpath(j.files.list[j.files.count - 1], told))
+      told[0] = '\0';
+  }
   bool in_vain = wrong && j.verdict.answer == NOT_REACHED && steered;
   judge_free(&j);
   return !in_vain;

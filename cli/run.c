@@ -8,6 +8,7 @@
 
 #include "cli/child.h"
 #include "cli/cli.h"
+#include "cli/escaped.h"
 #include "cli/follow.h"
 #include "cli/preflight.h"
 #include "cli/preload.h"
@@ -77,6 +78,7 @@ struct run {
   char path[PATH_MAX];   /* the recording's; "" where there is none */
   char policy[PATH_MAX]; /* of the image made for this run; "" for none */
   char library[PATH_MAX];
+  char told[PATH_MAX]; /* the program of which it was said that it is not reached */
   struct follower follower;
 };
 
@@ -153,7 +155,7 @@ static bool look_at_command(struct run *run, char **argv)
 {
   const char *named = getenv("BERTH_POLICY");
   bool steered = run->steering.image || (named && named[0]);
-  return preload_library("run", run->library) && preflight(argv, run->library, steered);
+  return preload_library("run", run->library) && preflight(argv, run->library, steered, run->told);
 }
 
 static bool open_recording(struct run *run)
@@ -265,10 +267,14 @@ static int run_beside(struct run *run, char **argv)
     finish(run);
     return cannot_execute(argv[0], error);
   }
-  do
+  struct escaped escaped;
+  escaped_begin(&escaped, child.pid, run->library, run->told);
+  do {
     show(run, false);
-  while (!child_wait(&child, TICK_MS));
+    escaped_look(&escaped);
+  } while (!child_wait(&child, TICK_MS));
   finish(run);
+  escaped_end(&escaped);
   child_end_likewise(&child);
 }
 

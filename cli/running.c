@@ -125,7 +125,7 @@ static void judge_closed(pid_t pid, struct verdict *v)
   char path[64];
   snprintf(path, sizeof path, "/proc/%d", (int)pid);
   if (geteuid() != 0 && stat(path, &s) == 0 && s.st_uid != geteuid())
-    verdict_say(v, UNKNOWN, "unreadable", "it runs as user %u, and may not be looked into",
+    verdict_say(v, UNKNOWN, "user", "it runs as user %u, and may not be looked into",
                 (unsigned)s.st_uid);
   else
     verdict_say(v, UNKNOWN, "unreadable", "it may not be looked into");

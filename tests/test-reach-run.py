@@ -1,13 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""`berth run` and a COMMAND that it does not reach, which it looks at before the start."""
+"""`berth run` and what it does not reach: COMMAND, which it looks at before the start, and what
+COMMAND starts, which it names at the end."""
 import json
 import os
+import re
+import signal
 import subprocess
+import sys
 import tempfile
 
 import berthtest
-from berthtest import berth, equal
-from reachtest import build, plain, static, write
+from berthtest import BERTH, berth, equal, json_lines, log_of, program, started, wait_for
+from reachtest import (CONNECT, NOBODY, build, copy, go_waits, need_root, own_berth, place, plain,
+                       static, write)
+
+NOT_REACHED = r"berth: not reached: (\S+) (\d+): (.*?)(?: \(and (\d+) more\))?"
+
+
+def escapees(stderr):
+    """What was named at the end: {(name, why): (pid, how many)}; all else in stderr fails."""
+    found = {}
+    for line in stderr.splitlines():
+        name, pid, why, more = re.fullmatch(NOT_REACHED, line).groups()
+        found[name, why] = int(pid), 1 + int(more or 0)
+    return found
+
+
+# --- before the start ------------------------------------------------------------------------
 
 
 def kinds():
@@ -68,6 +87,158 @@ def test_attach():
     run = berth("run", "-p", "4711")
     equal((run.returncode, run.stdout), (125, ""), "answer")
     assert "berth doctor -p 4711" in run.stderr and "berth reach -p 4711" in run.stderr, run.stderr
+
+
+# --- at the end ------------------------------------------------------------------------------
+
+LOOKS = 50  # more than the two that some reasons need, with the rest between them
+
+
+def looks_of(pid):
+    """How often berth has waited since it began: it looks before it waits, if it had its rest."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", f.read(), re.M)[1])
+
+
+def was_looked_at(process):
+    """Waits until berth must have seen all that is there now."""
+    before = looks_of(process.pid)
+    wait_for(lambda: looks_of(process.pid) >= before + LOOKS)
+
+
+def run_until_seen(shell, ready, *options, before=(), **popen):
+    """The stderr of a run of this shell command, in which so many processes say that they are ready,
+    and have berth's own standard input as descriptor 3, which ends when berth has seen them."""
+    command = [*before, BERTH, "run", "-q", *options, "--", "sh", "-c", "exec 3<&0; " + shell]
+    with started(command, **popen) as process:
+        for _ in range(ready):
+            equal(process.stdout.readline(), "ready\n", "a process")
+        was_looked_at(process)
+        stderr = process.communicate()[1]
+    equal(process.returncode, 0, stderr)
+    return stderr
+
+
+def waits(*command):
+    """A process for such a shell command."""
+    return " ".join([*command, "say ready wait <&3"])
+
+
+def test_named():
+    """what COMMAND starts and is not reached is named at the end, one line a program and reason, with
+    how many there were"""
+    found = escapees(run_until_seen(" & ".join([waits(static())] * 3 + [
+        waits(plain()), waits("env", "-i", plain())]) + " & wait", 5))
+    equal({name: number for (name, _), (_, number) in found.items()}, {"static": 3, "plain": 1})
+    why = {name: why for name, why in found}
+    assert "statically" in why["static"] and "environment" in why["plain"], why
+
+
+def test_none_named():
+    """nothing is said where all are reached: of forks, threads, vforks, execs, and storms of them"""
+    storm = "i=0; while [ $i -lt 300 ]; do /bin/true & i=$((i+1)); done; wait"
+    for command in (["sh", "-c", storm], ["sh", "-c", " & ".join([plain() + " say x"] * 20) + "; wait"],
+                    program("""
+                        import subprocess, threading, time
+                        def start():
+                            for _ in range(10):
+                                subprocess.run(['sh', '-c', 'sleep 0.05; exec sleep 0.05'])
+                        threads = [threading.Thread(target=start) for _ in range(8)]
+                        [t.start() for t in threads]
+                        [t.join() for t in threads]
+                        for _ in range(20):
+                            if not os.fork():
+                                time.sleep(0.3)
+                                os._exit(0)
+                        time.sleep(0.5)""")):
+        run = berth("run", "-q", "--", *command)
+        equal((run.returncode, run.stderr), (0, ""), f"{command}")
+
+
+def test_named_once():
+    """COMMAND itself, of which it was said before the start, is not named again; what it executes
+    later is"""
+    equal([name for name, _ in escapees(run_until_seen("exec " + waits(static()), 1))], ["static"])
+    with started([BERTH, "run", "-q", "--", static(), "say", "ready", "wait"]) as process:
+        process.stdout.readline()
+        was_looked_at(process)
+        line, = process.communicate()[1].splitlines()
+        assert line.startswith(f"berth: {static()}: "), line
+
+
+def test_orphan():
+    """a daemon that was seen before it lost its parent is named, though COMMAND has ended"""
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkfifo(folder + "/end")
+        daemon = f"{static()} say ready wait <>{folder}/end >{folder}/out 2>&1"
+        command = ["sh", "-c", f"exec 3<&0; ({daemon} & read line <&3); true"]
+        with started([BERTH, "run", "-q", "--", *command]) as process:
+            wait_for(lambda: os.path.exists(folder + "/out") and os.path.getsize(folder + "/out"))
+            was_looked_at(process)
+            stderr = process.communicate()[1]
+        (name, _), (pid, count) = next(iter(escapees(stderr).items()))
+        os.kill(pid, signal.SIGKILL)
+        equal((name, count), ("static", 1), stderr)
+
+
+def test_threads():
+    """children of a thread that is not the first are found"""
+    code = f"""
+        import subprocess, threading
+        t = threading.Thread(target=lambda: subprocess.run([{static()!r}, 'say', 'ready', 'wait'],
+                                                           stdin=3))
+        t.start()
+        t.join()"""
+    with tempfile.NamedTemporaryFile("w") as f:
+        f.write("\n".join(line[8:] for line in code.splitlines()))
+        f.flush()
+        stderr = run_until_seen(f"{sys.executable} {f.name}", 1)
+    equal([name for name, _ in escapees(stderr)], ["static"], stderr)
+
+
+def test_go():
+    """Go has the library mapped, and is named all the same"""
+    stderr = run_until_seen(f"{go_waits('-buildmode=pie')} <&3; true", 1)
+    (name, why), = escapees(stderr)
+    equal(name, "go-waits", stderr)
+    assert "Go" in why, why
+
+
+def test_setuid():
+    """a setuid program that COMMAND starts, seen by root, and by others as another user's process"""
+    need_root()
+    path = copy(plain(), "setuid-child")
+    os.chmod(path, 0o4755)
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    stderr = run_until_seen(f"{' '.join(user)} {waits(path)}; true", 1, "--record", place("record"))
+    (name, why), = escapees("".join(line for line in stderr.splitlines(True)
+                                    if "BERTH_RECORD" not in line))  # not nobody's to write to
+    assert name == "setuid-child" and "AT_SECURE" in why, stderr
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(plain())) as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        command = [*user, own_berth(), "run", "-q", "--record", folder + "/record", "--"]
+        with started([*command, "sh", "-c", f"{path} say ready wait; true"]) as process:
+            equal(process.stdout.readline(), "ready\n", "a process")
+            was_looked_at(process)
+            stderr = process.communicate()[1]
+    (name, why), = escapees(stderr)
+    assert name == "setuid-child" and "user 0" in why, stderr
+
+
+def test_events_and_json():
+    """events, JSON Lines and summaries are as they were; the names follow on stderr"""
+    with tempfile.TemporaryDirectory() as folder:
+        stderr = run_until_seen(f"{plain()} {' '.join(CONNECT)} >&2; {waits(static())}; true", 1,
+                                "-C", "--json", "-o", folder + "/out", "--record",
+                                folder + "/record")
+        word, stderr = stderr.split("\n", 1)
+        equal(word, "connected", "the program's own")
+        with open(folder + "/out") as f:
+            rows = json_lines(f.read())
+        event, = log_of(folder + "/record")
+    equal(event["process.executable.name"], "plain", "event")
+    equal([row["calls"]["connect"] for row in rows], [1], "output")
+    equal([name for name, _ in escapees(stderr)], ["static"], stderr)
 
 
 if __name__ == "__main__":
