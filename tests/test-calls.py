@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""Hooked calls of hostile programs, plainly, observed, and steered by range and by bind: bad
+arguments, errno, signal handlers, cancellation, small stacks, and every kind of clone."""
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+
+import berthtest
+from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, berth, equal, fresh_namespace, pick,
+                       program, sysctl)
+
+# What a call goes through: a policy's rules, None for none.
+MODES = {
+    "observed": None,
+    "range": {"rules": [{"name": "all", "via": "range"}]},
+    "bind": {"rules": [{"name": "all", "via": "bind"}]},
+    "pool": {"rules": [{"name": "all", "local_addresses": ["127.0.0.3", "127.0.0.4"]}]},
+    "another program's": {"rules": [{"name": "all", "match": {"program": "no-such"}, "via": "bind"}]},
+}
+STEERED = ("range", "bind", "pool")
+
+
+@contextlib.contextmanager
+def options_of(mode):
+    """berth run's options for a mode."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        json.dump({"version": 1, **(MODES[mode] or {"rules": [{"name": "none"}]})}, f)
+        f.flush()
+        yield ["-P", f.name] if MODES[mode] else []
+
+
+class Closing(Server):
+    def __init__(self):
+        super().__init__(keep=False)
+
+
+def observe(mode, *command, **options):
+    with options_of(mode) as chosen:
+        return Observed(list(map(str, command)), *chosen, **options)
+
+
+def total(observed, key):
+    return sum(s["calls"][key] for s in observed.stats)
+
+
+# --- arguments --------------------------------------------------------------------------------
+
+def test_bad_arguments():
+    """14,000 calls with bad pointers, lengths and descriptors end as they do without berth"""
+    fresh_namespace()
+    sysctl("ipv4.tcp_tw_reuse", "0")
+    with Closing() as server:
+        command = [f"{PROGRAMS}/bad_arguments", server.port]
+        plain = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        want = plain.stdout.splitlines()
+        assert len(want) > 14000, len(want)
+        for mode in MODES:
+            o = observe(mode, *command)
+            equal(o.process.returncode, 0, f"exit status, {mode}")
+            got = o.process.stdout.splitlines()
+            equal([pair for pair in zip(got, want) if pair[0] != pair[1]][:5], [], mode)
+            equal(len(got), len(want), f"lines, {mode}")
+            assert total(o, "connect") > 100, o.stats
+            if mode in STEERED:
+                assert o.total("chosen_by", "policy") > 100, (mode, o.stats)
+
+
+ERRNO = """
+    libc = ctypes.CDLL(None, use_errno=True)
+    to = struct.pack("=H", AF_INET) + struct.pack("!H4s8x", int(sys.argv[1]), inet_aton("127.0.0.1"))
+    anywhere = struct.pack("=H14x", AF_INET)
+    def after(call, *arguments):
+        ctypes.set_errno(77)
+        result = call(*arguments)
+        print(call.__name__, "failed" if result < 0 else "ok", ctypes.get_errno())
+    for kind in SOCK_STREAM, SOCK_DGRAM:
+        s = socket(AF_INET, kind)
+        after(libc.bind, s.fileno(), anywhere, 16)
+        after(libc.connect, s.fileno(), to, 16)
+        after(libc.connect, s.fileno(), to, 16)
+        s = socket(AF_INET, kind)
+        after(libc.connect, s.fileno(), to, 16)
+        after(libc.getsockname, s.fileno(), ctypes.create_string_buffer(64), ctypes.byref(ctypes.c_int(64)))
+        after(libc.sendto, s.fileno(), b"x", 1, 0, None, 0)
+        s = socket(AF_INET, kind)
+        after(libc.listen, s.fileno(), 1)
+        after(libc.setsockopt, s.fileno(), 0, 51, ctypes.byref(ctypes.c_int(0)), 4)
+    s = socket(AF_INET, SOCK_DGRAM)
+    after(libc.sendto, s.fileno(), b"x", 1, 0, to, 16)
+    after(libc.dup2, s.fileno(), 99)
+    after(libc.close, 99)
+    after(libc.close, 99)
+    after(libc.connect, 99, to, 16)
+    after(libc.connect, s.fileno(), None, 16)
+"""
+
+
+def test_errno():
+    """errno is untouched by a call that succeeds, and the kernel's after one that fails"""
+    with Server() as server:
+        command = program(ERRNO, server.port)
+        plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert " ok 77" in plain and " failed " in plain, plain
+        for mode in MODES:
+            equal(observe(mode, *command).process.stdout, plain, mode)
+
+
+def test_errno_at_main():
+    """errno is 0 at main(), whatever the library found at its start"""
+    command = [f"{PROGRAMS}/errno_at_main"]
+    with tempfile.TemporaryDirectory() as folder:
+        bad = os.path.join(folder, "bad.json")
+        good = os.path.join(folder, "good.json")
+        image = os.path.join(folder, "image")
+        with open(bad, "w", encoding="ascii") as f:
+            f.write("{")
+        with open(good, "w", encoding="ascii") as f:
+            json.dump({"version": 1, "rules": [{"local_ports": "1-2"}]}, f)
+        equal(berth("compile", good, "-o", image).returncode, 0)
+        for variables in ({}, {"BERTH_RECORD": folder}, {"BERTH_RECORD": "/nonexistent/x"},
+                          {"BERTH_RECORD": "//nonexistent/x"}, {"BERTH_VERBOSE": "1"},
+                          {"BERTH_POLICY": bad}, {"BERTH_POLICY": good}, {"BERTH_POLICY": image},
+                          {"BERTH_POLICY": "/nonexistent"}, {"BERTH_LOG": "/nonexistent/log"},
+                          {"BERTH_LOG": folder + "/log"}, {"BERTH_EVENTS": "x"}):
+            done = subprocess.run(command, capture_output=True, text=True,
+                                  env={**os.environ, "LD_PRELOAD": LIBBERTH, **variables})
+            equal((done.returncode, done.stdout), (0, "0\n"), variables)
+
+
+# --- signals, cancellation --------------------------------------------------------------------
+
+def interrupted(how):
+    for mode in MODES:
+        fresh_namespace()
+        with Closing() as server:
+            o = observe(mode, f"{PROGRAMS}/interrupted", how, server.port, 1500)
+        equal((o.process.returncode, o.process.stderr), (0, ""), mode)
+        words = o.process.stdout.split()
+        made = dict(zip(words[::2], map(int, words[1::2])))
+        equal(made["handled"], 1, f"signals, {mode}")
+        calls = {key: total(o, key) for key in ("connect", "bind", "send")}
+        equal((calls["bind"], calls["send"]), (made["binds"], made["sends"]), mode)
+        if how == "jump":  # a call that was jumped out of may have been counted by one side alone
+            assert abs(calls["connect"] - made["connects"]) <= 1500, (mode, calls, made)
+        else:
+            equal(calls["connect"], made["connects"], mode)
+        equal(o.total("events", "lost") + o.total("events", "torn"), 0, mode)
+
+
+def test_restart():
+    """A handler that connects, binds and sends, on a small stack, in the middle of connects"""
+    interrupted("restart")
+
+
+def test_eintr():
+    """... without SA_RESTART: connects fail with EINTR, as without berth"""
+    interrupted("eintr")
+
+
+def test_jump():
+    """... and one that leaves by siglongjmp()"""
+    interrupted("jump")
+
+
+def full_server():
+    """A listener whose queue is full: a connect() to it blocks."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(0)
+    fill = []
+    while True:
+        s = socket.socket()
+        s.settimeout(0.3)
+        fill.append(s)
+        try:
+            s.connect(server.getsockname())
+        except TimeoutError:
+            return server, fill
+
+
+def test_cancel():
+    """A thread that is cancelled in a blocking connect ends, and the program goes on"""
+    for how in ("deferred", "asynchronous"):
+        for mode in MODES:
+            fresh_namespace()
+            full, fill = full_server()
+            with Server() as server:
+                o = observe(mode, f"{PROGRAMS}/cancelling", how, full.getsockname()[1], server.port)
+            for s in [full, *fill]:
+                s.close()
+            equal((o.process.returncode, o.process.stdout, o.process.stderr),
+                  (0, "cancelled 20, then connected\n", ""), f"{how}, {mode}")
+            equal(len(pick(o.events, "connect", berth__result="ok")), 1, "connects that succeeded")
+
+
+# --- stacks -----------------------------------------------------------------------------------
+
+LAW = 4096  # bytes that a hook may use
+
+
+def depths(text):
+    return {name: int(depth) for name, depth in (line.split() for line in text.splitlines())}
+
+
+def test_stack():
+    """A hook needs less than 4 KiB of stack, whatever it goes through"""
+    for mode in MODES:
+        fresh_namespace()
+        with Closing() as server:
+            command = [f"{PROGRAMS}/stack_use", str(server.port), "9"]
+            plain = depths(subprocess.run(command, capture_output=True, text=True,
+                                          check=True).stdout)
+            with tempfile.TemporaryDirectory() as folder:
+                os.environ["BERTH_LOG"] = os.path.join(folder, "log")
+                try:
+                    used = depths(observe(mode, *command).process.stdout)
+                finally:
+                    del os.environ["BERTH_LOG"]
+        over = {name: used[name] - plain[name] for name in plain if used[name] - plain[name] >= LAW}
+        equal(over, {}, f"bytes more than without berth, {mode}")
+
+
+def test_small_stacks():
+    """Threads with stacks of 16 KiB"""
+    for mode in MODES:
+        fresh_namespace()
+        with Closing() as server:
+            o = observe(mode, f"{PROGRAMS}/stack_use", "small", server.port)
+        equal((o.process.returncode, o.process.stdout), (0, "done\n"), mode)
+        equal(total(o, "connect"), 20 * 3, mode)
+
+
+# --- clone ------------------------------------------------------------------------------------
+
+def test_clone():
+    """Children of clone(), with the parent's memory and without, are counted to the last connect"""
+    for mode in MODES:
+        fresh_namespace()
+        with Closing() as server:
+            o = observe(mode, f"{PROGRAMS}/cloned", server.port)
+        equal((o.process.returncode, o.process.stderr), (0, ""), mode)
+        equal(total(o, "connect"), int(o.process.stdout), mode)
+
+
+FORKS = """
+    import threading
+    stop = threading.Event()
+    made = [0] * 4
+    def connect(i):
+        while not stop.is_set():
+            s = socket()
+            s.connect(("127.0.0.1", int(sys.argv[1])))
+            s.close()
+            made[i] += 1
+    threads = [threading.Thread(target=connect, args=(i,)) for i in range(4)]
+    for t in threads: t.start()
+    for _ in range(60):
+        child = os.fork()
+        if child == 0:
+            s = socket()
+            s.connect(("127.0.0.1", int(sys.argv[1])))
+            os._exit(0)
+        if os.waitpid(child, 0)[1]: sys.exit("a child failed")
+    stop.set()
+    for t in threads: t.join()
+    print(sum(made) + 60)
+"""
+
+
+def test_fork_among_threads():
+    """fork() while other threads connect: no deadlock, and exact sums"""
+    for mode in MODES:
+        fresh_namespace()
+        sysctl("ipv4.tcp_tw_reuse", "1")
+        with Closing() as server:
+            o = observe(mode, *program(FORKS, server.port))
+        equal((o.process.returncode, o.process.stderr), (0, ""), mode)
+        equal(total(o, "connect"), int(o.process.stdout), mode)
+
+
+MOVES = """
+    libc = ctypes.CDLL(None, use_errno=True)
+    def connect():
+        s = socket()
+        s.connect_ex(("127.0.0.1", 9))
+        s.close()
+    connect()
+    assert libc.unshare(0x40000000) == 0
+    os.system("ip link set lo up")
+    connect()
+    if os.fork() == 0:
+        connect()
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_another_namespace():
+    """What a process does in a namespace that it has entered is recorded all the same"""
+    if os.geteuid():
+        raise berthtest.Skip("not root")
+    for mode in MODES:
+        o = observe(mode, *program(MOVES))
+        equal((o.process.returncode, o.process.stderr), (0, ""), mode)
+        equal(sum(s["calls"]["connect"] for s in o.stats
+                  if s["process.executable.name"].startswith("python")), 3, mode)
+
+
+if __name__ == "__main__":
+    berthtest.main()
