@@ -181,6 +181,7 @@ enum record_unsteered {
   RECORD_EXHAUSTED, /* the rule's set was, and the rule leaves it to the kernel then */
   RECORD_REUSE,     /* UDP with SO_REUSEADDR or SO_REUSEPORT: a claim would not be exclusive */
   RECORD_OWN_RANGE, /* the program set IP_LOCAL_PORT_RANGE itself */
+  RECORD_FORBIDDEN, /* a sandbox forbids the calls by which a port is offered */
   RECORD_UNSTEEREDS
 };
 

@@ -227,8 +227,8 @@ const char *via_word(unsigned via)
 
 const char *unsteered_word(unsigned unsteered)
 {
-  static const char *const words[RECORD_UNSTEEREDS] = {"steered", "exhausted", "reuse",
-                                                       "own_range"};
+  static const char *const words[RECORD_UNSTEEREDS] = {"steered", "exhausted", "reuse", "own_range",
+                                                       "forbidden"};
   return word(words, RECORD_UNSTEEREDS, unsteered);
 }
 

@@ -20,24 +20,44 @@ void claim_begin(struct claim *c)
   c->outcome = CLAIM_NO_RULE;
   c->tries = 0;
   c->unsteered = RECORD_STEERED;
-  c->keeps = c->bound = c->ranged = c->stuck = c->flow.binds = false;
+  c->keeps = c->bound = c->ranged = c->stuck = c->forbidden = c->flow.binds = false;
   c->flow.local_scope = 0;
   memset(c->flow.local, 0, sizeof c->flow.local);
 }
 
 /* --- whether a rule takes the call ----------------------------------------------------------- */
 
-uint8_t claim_transport(struct observation *o)
+static uint8_t transport_of(uint16_t protocol)
 {
-  bool seen = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
-  if (!seen && socket_option(o->fd, SOL_SOCKET, SO_TYPE) == SOCK_RAW)
-    return 0; /* whatever protocol it carries, it has no port */
-  switch (observation_protocol(o)) {
+  switch (protocol) {
   case IPPROTO_TCP:
   case PROTOCOL_MPTCP: return POLICY_TCP;
   case IPPROTO_UDP: return POLICY_UDP;
   default: return 0;
   }
+}
+
+uint8_t claim_transport(struct observation *o)
+{
+  bool seen = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
+  if (!seen && socket_option(o->fd, SOL_SOCKET, SO_TYPE) == SOCK_RAW)
+    return 0; /* whatever protocol it carries, it has no port */
+  return transport_of(observation_protocol(o));
+}
+
+void claim_forbidden(struct claim *c, const struct record_event *e)
+{
+  struct policy_connection connection = {.transport = transport_of(e->transport),
+                                         .port = e->peer_port};
+  memcpy(connection.address, e->peer, 16);
+  bool binds = e->call == RECORD_BIND;
+  if (!connection.transport || e->chosen_by != RECORD_KERNEL)
+    return;
+  c->rule = binds ? rules_match_bind(connection.transport) : rules_match(&connection);
+  if (!c->rule)
+    return;
+  c->outcome = CLAIM_LEFT;
+  c->unsteered = c->rule->rule->steers ? RECORD_FORBIDDEN : RECORD_STEERED;
 }
 
 static bool finds_rule(struct observation *o, const struct endpoint *peer)
@@ -267,13 +287,23 @@ static long claim(struct observation *o, const struct endpoint *peer, claim_call
 /* The kernel takes no sockaddr that is longer (move_addr_to_kernel() in net/socket.c). */
 #define LONGEST sizeof(struct sockaddr_storage)
 
+/* Where a sandbox lets nobody ask, the call is made as it is, and its event says so. */
+static bool may_read(struct observation *o, const struct sockaddr *address, socklen_t size)
+{
+  if (size > LONGEST)
+    return false;
+  enum memory answer = endpoint_ask(o->fd, address, size);
+  o->claim.forbidden = answer == MEMORY_UNKNOWN;
+  return answer == MEMORY_READABLE;
+}
+
 long claim_connect(struct observation *o, const struct sockaddr *address, socklen_t size,
                    claim_call *call, const void *arguments)
 {
   struct endpoint peer;
   if (!rules_any())
     return call(arguments);
-  if (size > LONGEST || !endpoint_readable(address, size) || !endpoint_from(&peer, address, size))
+  if (!may_read(o, address, size) || !endpoint_from(&peer, address, size))
     return call_plainly(o, call, arguments);
   o->claim.family = address->sa_family;
   return claim(o, &peer, call, arguments);
@@ -291,8 +321,8 @@ long claim_sendto(struct observation *o, int flags, const struct sockaddr *addre
   struct endpoint peer;
   if (!rules_any())
     return call(arguments);
-  if (size > LONGEST || !endpoint_readable(address, size) ||
-      !observation_endpoint(&peer, address, size) || !may_choose(o, flags))
+  if (!may_read(o, address, size) || !observation_endpoint(&peer, address, size) ||
+      !may_choose(o, flags))
     return call_plainly(o, call, arguments);
   o->claim.family = address->sa_family;
   return claim(o, &peer, call, arguments);
@@ -303,7 +333,9 @@ long claim_sendmsg(struct observation *o, int flags, const struct msghdr *messag
 {
   if (!rules_any())
     return call(arguments);
-  if (!memory_readable(message, sizeof *message))
+  enum memory answer = memory_ask(o->fd, message, sizeof *message);
+  o->claim.forbidden = answer == MEMORY_UNKNOWN;
+  if (answer != MEMORY_READABLE)
     return call_plainly(o, call, arguments);
   socklen_t size = message->msg_namelen;
   if (size > LONGEST && size <= INT32_MAX) /* which the kernel cuts: __copy_msghdr() */

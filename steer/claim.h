@@ -56,6 +56,7 @@ struct claim {
   bool bound;         /* the port was bound by berth */
   bool ranged;        /* IP_LOCAL_PORT_RANGE is still set */
   bool stuck;         /* and the connection refused for it: see berth-policy(5) */
+  bool forbidden;     /* a sandbox forbids to ask what the call is about */
 };
 
 void claim_begin(struct claim *c);
@@ -77,6 +78,9 @@ void claim_late_name(int fd);
 
 /* POLICY_TCP (MPTCP too), POLICY_UDP, or 0 for what a policy knows nothing of. */
 uint8_t claim_transport(struct observation *o);
+
+/* Finds the rule that would have taken a call of which a sandbox let nobody ask before it. */
+void claim_forbidden(struct claim *c, const struct record_event *e);
 
 /* Says in the event who chose, and fills in what the rule did; the event's local port is known.
  * Returns NULL where no rule took the call. */

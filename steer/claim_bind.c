@@ -116,8 +116,11 @@ static bool asks_for_port(struct observation *o, const struct sockaddr *address,
                           struct endpoint *asked)
 {
   static const uint8_t any[16] = {[10] = 0xff, [11] = 0xff};
-  if (!address || size < sizeof address->sa_family || size > sizeof(struct sockaddr_storage) ||
-      !memory_readable(address, size) || !observation_endpoint(asked, address, size) || asked->port)
+  if (!address || size < sizeof address->sa_family || size > sizeof(struct sockaddr_storage))
+    return false;
+  enum memory answer = memory_ask(o->fd, address, size);
+  o->claim.forbidden = answer == MEMORY_UNKNOWN;
+  if (answer != MEMORY_READABLE || !observation_endpoint(asked, address, size) || asked->port)
     return false;
   int family = endpoint_family(address, size);
   if (family == AF_UNSPEC)

@@ -16,6 +16,8 @@ const struct record_steering *claim_settle(struct claim *c, int fd, struct recor
 {
   uint32_t index;
   uint16_t port = e->local_port;
+  if (c->forbidden && !c->rule)
+    claim_forbidden(c, e);
   if (!c->rule)
     return NULL;
   bool in_set = port && port_set_index(&c->rule->set, port, &index);

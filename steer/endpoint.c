@@ -4,49 +4,46 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
-/* valgrind preloads it into its programs. There rt_sigprocmask(2) answers by itself, without a look
- * at the memory, and prints a line about `how`. */
-extern void _vgnU_freeres(int) __attribute__((weak));
+#include "record/sys.h"
 
-/* rt_sigtimedwait(2) copies the set in before it finds that the time is none. */
-static bool eight_readable_in_valgrind(const void *p)
+/* getsockopt(2) reads the size of the answer before it looks at the option (sk_getsockopt() in
+ * net/core/sock.c): for an option that there is not, it writes nothing and tells EFAULT from
+ * ENOPROTOOPT, or from EINVAL where the four bytes are a negative number. A program of BPF at the
+ * cgroup's getsockopt hook sees the error too, and hands it on. */
+static enum memory four_bytes(int fd, uintptr_t at)
 {
-  const struct timespec none = {.tv_nsec = -1};
-  return syscall(SYS_rt_sigtimedwait, p, NULL, &none, 8) == -1 && errno == EINVAL;
+  const int no_option = -1;
+  if (sys_getsockopt(fd, SOL_SOCKET, no_option, NULL, (unsigned *)at) == 0)
+    return MEMORY_READABLE;
+  switch (errno) {
+  case ENOPROTOOPT:
+  case EINVAL: return MEMORY_READABLE;
+  case EFAULT: return MEMORY_UNREADABLE;
+  default: return MEMORY_UNKNOWN;
+  }
 }
 
-/* rt_sigprocmask(2) copies the new set in before it looks at `how`: an invalid `how` changes
- * nothing and tells EFAULT from EINVAL. No sandbox forbids it, as process_vm_readv(2) often
- * is, and it costs a quarter. */
-static bool eight_readable(const void *p)
-{
-  if (_vgnU_freeres)
-    return eight_readable_in_valgrind(p);
-  return syscall(SYS_rt_sigprocmask, -1, p, NULL, 8) == -1 && errno == EINVAL;
-}
-
-bool memory_readable(const void *p, size_t size)
+enum memory memory_ask(int fd, const void *p, size_t size)
 {
   uintptr_t first = (uintptr_t)p, last = first + size - 1;
   uintptr_t page = 4096; /* the smallest there is: larger ones are looked at twice, no more */
   if (last < first)
-    return false;
-  if (size < 8) /* the eight bytes around them: they lie on the same page */
-    first &= ~(uintptr_t)7;
-  if (!eight_readable((const void *)first))
-    return false;
-  return first / page == last / page || eight_readable((const void *)(last & ~(uintptr_t)7));
+    return MEMORY_UNREADABLE;
+  if (size < 4) /* the four bytes around them: they lie on the same page */
+    first &= ~(uintptr_t)3;
+  enum memory answer = four_bytes(fd, first);
+  if (answer != MEMORY_READABLE || first / page == last / page)
+    return answer;
+  return four_bytes(fd, last & ~(uintptr_t)3);
 }
 
-bool endpoint_readable(const struct sockaddr *address, socklen_t size)
+enum memory endpoint_ask(int fd, const struct sockaddr *address, socklen_t size)
 {
   const socklen_t most = sizeof(struct sockaddr_in6);
-  return address && size >= sizeof address->sa_family &&
-         memory_readable(address, size < most ? size : most);
+  if (!address || size < sizeof address->sa_family)
+    return MEMORY_UNREADABLE;
+  return memory_ask(fd, address, size < most ? size : most);
 }
 
 int endpoint_family(const struct sockaddr *address, socklen_t size)

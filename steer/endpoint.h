@@ -16,13 +16,19 @@ struct endpoint {
   uint16_t port; /* host order */
 };
 
-/* Whether `size` bytes (2 to one page) at `p` may be read: the kernel is asked, so that a bad
- * pointer is an answer and not a fault. One system call, two across a page's end; signal-safe.
- * Leaves errno changed. */
-bool memory_readable(const void *p, size_t size);
+enum memory {
+  MEMORY_UNREADABLE,
+  MEMORY_READABLE,
+  MEMORY_UNKNOWN, /* a sandbox lets nobody ask, or the descriptor is no socket */
+};
+
+/* Whether `size` bytes (2 to one page) at `p` may be read: the kernel is asked, on a socket, so
+ * that a bad pointer is an answer and not a fault. One system call, two across a page's end;
+ * signal-safe. Leaves errno changed. */
+enum memory memory_ask(int fd, const void *p, size_t size);
 
 /* The same for a sockaddr: as much of it as endpoint_from() looks at. */
-bool endpoint_readable(const struct sockaddr *address, socklen_t size);
+enum memory endpoint_ask(int fd, const struct sockaddr *address, socklen_t size);
 
 /* Decodes a sockaddr that is known to be readable for `size` bytes. Returns false for a
  * family other than AF_INET and AF_INET6, or one too short for its family. */

@@ -80,7 +80,7 @@ bool observation_may_read(const struct observation *o, const struct sockaddr *ad
     return false;
   if ((error == 0 || error == EINPROGRESS) && o->ended - o->began < long_ago)
     return true;
-  return endpoint_readable(address, size);
+  return endpoint_ask(o->fd, address, size) == MEMORY_READABLE;
 }
 
 /* bind() takes AF_UNSPEC for AF_INET (net/ipv4/af_inet.c, __inet_bind). */

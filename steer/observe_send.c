@@ -72,7 +72,7 @@ void observe_sendmsg(struct observation *o, enum record_call call, int flags,
 {
   int error = errno;
   bool reached = observation_end(o, result < 0 ? error : 0);
-  if (reached && (result >= 0 || memory_readable(message, sizeof *message)))
+  if (reached && (result >= 0 || memory_ask(o->fd, message, sizeof *message) == MEMORY_READABLE))
     send_ended(o, call, flags, message->msg_name, message->msg_namelen, result < 0 ? error : 0);
   errno = error;
 }

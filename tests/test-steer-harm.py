@@ -653,5 +653,19 @@ def test_forbidden_questions():
                 equal(o.process.stdout, "ok EISCONN ok\nEINPROGRESS\nok\n", f"{call} {rule}")
 
 
+def test_forbidden_look():
+    """Where it cannot be asked what a call is about, nothing is steered, and events say why."""
+    with Server() as server:
+        for rule in EVERY_WAY:
+            o = sandboxed("""
+                s, u, b = socket(), socket(AF_INET, SOCK_DGRAM), socket(AF_INET, SOCK_DGRAM)
+                forbid('getsockopt', errno.EPERM)
+                print(connect(s, in4(port)), connect(u, in4(port)), bind(b, in4(0)))
+            """, server.port, rules=[rule])
+            equal(o.process.stdout, "ok ok ok\n", str(rule))
+            equal({e.get("berth.unsteered") for e in o.calls("connect")}, {"forbidden"}, str(rule))
+            equal(counters(o)["claimed"], 0, str(rule))
+
+
 if __name__ == "__main__":
     berthtest.main()

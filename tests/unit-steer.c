@@ -21,18 +21,36 @@ static void bad_pointers_are_an_answer(void **state)
   (void)state;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  assert_true(two != MAP_FAILED);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  assert_true(two != MAP_FAILED && fd >= 0);
   assert_int_equal(munmap(two + page, page), 0);
-  assert_true(memory_readable(two, 16));
-  assert_true(memory_readable(two + page - 16, 16));
-  assert_true(memory_readable(two + page - 3, 3));
-  assert_false(memory_readable(two + page - 15, 16));
-  assert_false(memory_readable(two + page, 2));
-  assert_false(memory_readable(NULL, 16));
-  assert_false(memory_readable((void *)8, 2));
-  assert_false(memory_readable((void *)UINTPTR_MAX, 16));
+  assert_int_equal(memory_ask(fd, two, 16), MEMORY_READABLE);
+  assert_int_equal(memory_ask(fd, two + page - 16, 16), MEMORY_READABLE);
+  assert_int_equal(memory_ask(fd, two + page - 3, 3), MEMORY_READABLE);
+  assert_int_equal(memory_ask(fd, two + page - 15, 16), MEMORY_UNREADABLE);
+  assert_int_equal(memory_ask(fd, two + page, 2), MEMORY_UNREADABLE);
+  assert_int_equal(memory_ask(fd, NULL, 16), MEMORY_UNREADABLE);
+  assert_int_equal(memory_ask(fd, (void *)8, 2), MEMORY_UNREADABLE);
+  assert_int_equal(memory_ask(fd, (void *)UINTPTR_MAX, 16), MEMORY_UNREADABLE);
+  assert_int_equal(memory_ask(-1, two, 16), MEMORY_UNKNOWN);
   assert_int_equal(mprotect(two, page, PROT_NONE), 0);
-  assert_false(memory_readable(two, 16));
+  assert_int_equal(memory_ask(fd, two, 16), MEMORY_UNREADABLE);
+  close(fd);
+}
+
+static void a_look_writes_nothing(void **state)
+{
+  (void)state;
+  const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff}; /* also sizes that are negative */
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  for (size_t i = 0; i < sizeof values; i++) {
+    unsigned char bytes[16], before[16];
+    memset(bytes, values[i], sizeof bytes);
+    memcpy(before, bytes, sizeof bytes);
+    assert_int_equal(memory_ask(fd, bytes, sizeof bytes), MEMORY_READABLE);
+    assert_memory_equal(bytes, before, sizeof bytes);
+  }
+  close(fd);
 }
 
 static void an_ipv4_address_is_kept_v4_mapped(void **state)
@@ -125,6 +143,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bad_pointers_are_an_answer),
+      cmocka_unit_test(a_look_writes_nothing),
       cmocka_unit_test(an_ipv4_address_is_kept_v4_mapped),
       cmocka_unit_test(an_ipv6_address_may_lack_its_scope),
       cmocka_unit_test(other_families_are_not_ours),
