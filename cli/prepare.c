@@ -33,6 +33,7 @@ static int create(int directory, const char *name, struct record_shape shape, st
   int error = record_create(directory, name, shape, &map);
   if (error)
     return error;
+  record_locate(directory, name, &map);
   if (wish.policy && getrandom(key, sizeof key, 0) == sizeof key)
     policy_state_begin(map.state, wish.policy, key);
   record_unmap(&map);

@@ -33,6 +33,12 @@
   REAL(int, execvpe, (const char *, char *const[], char *const[]))                                 \
   REAL(int, fexecve, (int, char *const[], char *const[]))                                          \
   REAL(int, execveat, (int, const char *, char *const[], char *const[], int))                      \
+  REAL(int, setuid, (uid_t))                                                                       \
+  REAL(int, seteuid, (uid_t))                                                                      \
+  REAL(int, setreuid, (uid_t, uid_t))                                                              \
+  REAL(int, setresuid, (uid_t, uid_t, uid_t))                                                      \
+  REAL(int, unshare, (int))                                                                        \
+  REAL(int, setns, (int, int))                                                                     \
   REAL(int, daemon, (int, int))                                                                    \
   REAL(void, _exit, (int))                                                                         \
   REAL(void, quick_exit, (int))

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <string.h>
-#include <sys/auxv.h>
-#include <unistd.h>
 
 #include "record/clock.h"
 #include "record/sys.h"
@@ -20,51 +18,11 @@ static uint64_t namespace_inode(const char *link)
   return inode;
 }
 
-/* Field 22 of proc(5)'s stat, in ticks since boot: found from the last ')', since the name in
- * field 2 may hold anything. */
-static uint64_t start_ticks(const char *stat, size_t size)
+void record_namespaces_ask(struct record_namespaces *n)
 {
-  size_t at = size;
-  while (at && stat[at - 1] != ')')
-    at--;
-  int field = 2;
-  uint64_t ticks = 0;
-  for (; at < size && field <= 22; at++) {
-    if (stat[at] == ' ')
-      field++;
-    else if (field == 22 && stat[at] >= '0' && stat[at] <= '9')
-      ticks = ticks * 10 + (uint64_t)(stat[at] - '0');
-  }
-  return ticks;
-}
-
-/* When this process was forked, by CLOCK_REALTIME: a tick exact, or now where /proc fails. */
-static uint64_t forked_at(void)
-{
-  uint64_t now = clock_ns(CLOCK_REALTIME), ticks = 0;
-  char stat[512];
-  int fd = sys_open(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
-  if (fd >= 0) {
-    long n = sys_read(fd, stat, sizeof stat);
-    sys_close(fd);
-    ticks = n > 0 ? start_ticks(stat, (size_t)n) : 0;
-  }
-  uint64_t per_second = getauxval(AT_CLKTCK);
-  if (!ticks || !per_second)
-    return now;
-  return now - (clock_ns(CLOCK_BOOTTIME) - ticks * (1000000000 / per_second));
-}
-
-void record_identify(struct record_identity *who, const char *name, uint64_t created)
-{
-  who->pid = sys_getpid();
-  who->parent_pid = (uint32_t)syscall(SYS_getppid);
-  who->uid = sys_geteuid();
-  who->net_namespace = namespace_inode("/proc/self/ns/net");
-  who->pid_namespace = namespace_inode("/proc/self/ns/pid");
-  who->mnt_namespace = namespace_inode("/proc/self/ns/mnt");
-  who->created = created ? created : forked_at();
-  who->name = name;
+  n->net = namespace_inode("/proc/self/ns/net");
+  n->pid = namespace_inode("/proc/self/ns/pid");
+  n->mnt = namespace_inode("/proc/self/ns/mnt");
 }
 
 static_assert(sizeof PACKAGE_VERSION <= sizeof((struct record_process *)0)->version, "it fits");
@@ -77,9 +35,9 @@ static void fill_row(struct record_process *row, const struct record_identity *w
   row->uid = who->uid;
   row->created = who->created;
   row->claimed = clock_ns(CLOCK_BOOTTIME);
-  row->net_namespace = who->net_namespace;
-  row->pid_namespace = who->pid_namespace;
-  row->mnt_namespace = who->mnt_namespace;
+  row->net_namespace = who->namespaces.net;
+  row->pid_namespace = who->namespaces.pid;
+  row->mnt_namespace = who->namespaces.mnt;
   memcpy(row->version, PACKAGE_VERSION, sizeof PACKAGE_VERSION);
   text_string(&name, who->name);
   text_end(&name);

@@ -54,6 +54,11 @@ struct record_section {
   uint32_t count;  /* rows; a power of two for destinations, rules and events */
 };
 
+/* Inodes of /proc/PID/ns; 0 where /proc was not there. */
+struct record_namespaces {
+  uint64_t net, pid, mnt;
+};
+
 enum record_flag {
   /* Of a process that maps it the kernel tells nothing here (overlayfs): whether it is still in
    * use is told by its rows alone. */
@@ -75,7 +80,11 @@ struct record_header {
   char version[16]; /* of the berth that made the file, NUL-padded */
   alignas(64) record_u32 processes_claimed; /* may exceed the rows: the rest share the last */
   record_u32 destinations_used, rules_used; /* no new row beyond 7/8 of the table */
-  alignas(64) record_u64 head;              /* index of the next event */
+  record_u32 moved; /* a process that maps this file is no longer, or its children are not, in the
+                       namespaces that it started in */
+  struct record_namespaces namespaces; /* of who prepared it for others; zeros if nobody did */
+  uint64_t mount_id;                   /* statx(2)'s of this file, as seen there; 0: not known */
+  alignas(64) record_u64 head;         /* index of the next event */
 };
 #define RECORD_HEADER_SIZE 4096
 static_assert(sizeof(struct record_header) <= RECORD_HEADER_SIZE, "the header fits its page");
@@ -104,11 +113,11 @@ enum record_state {
 struct record_process {
   record_u32 state;         /* enum record_state */
   uint32_t pid, parent_pid; /* in pid_namespace */
-  uint32_t uid;             /* effective, when the row was taken */
+  uint32_t uid;             /* effective, when the row was taken: see libberth.so(8), LIMITS */
   uint64_t created;         /* CLOCK_REALTIME: when the image started, or the child was forked */
   uint64_t claimed;         /* CLOCK_BOOTTIME: when the row was taken. Who holds the pid now and
                                started later than this is another process. */
-  uint64_t net_namespace, pid_namespace, mnt_namespace; /* inodes; 0 where /proc was not there */
+  uint64_t net_namespace, pid_namespace, mnt_namespace; /* inodes; 0: not known */
   char version[16]; /* of the berth that wrote the row, NUL-padded */
   char name[256];   /* of the file executed, without its folder, NUL-terminated */
 #define COUNTER(group, name, help) record_u64 group##_##name;

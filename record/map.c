@@ -13,6 +13,7 @@
 #include "record/clock.h"
 #include "record/header.h"
 #include "record/sys.h"
+#include "record/write.h"
 
 struct record_process *record_row(const struct record_map *map, uint32_t process)
 {
@@ -74,6 +75,7 @@ static void place(struct record_map *map, void *base, const struct plan *p)
   map->state = p->state.count ? (unsigned char *)base + p->state.offset : NULL;
   map->state_size = p->state.count;
   map->size = p->size;
+  map->mount_id = 0;
 }
 
 static void read_boot_id(char boot_id[36])
@@ -197,6 +199,15 @@ int record_create(int directory, const char *name, struct record_shape shape,
   return error;
 }
 
+void record_locate(int directory, const char *name, struct record_map *map)
+{
+  struct statx s;
+  if (sys_stat(directory, name, &s))
+    return;
+  map->header->mount_id = sys_mount_id(&s);
+  record_namespaces_ask(&map->header->namespaces);
+}
+
 /* The header's words, copied once, so that what was checked is what is used. */
 static bool read_plan(const struct record_header *h, struct plan *p)
 {
@@ -237,6 +248,7 @@ static int attach(int fd, struct record_map *map)
     return EINVAL;
   }
   place(map, map->header, &p);
+  map->mount_id = sys_mount_id(&s);
   return 0;
 }
 

@@ -26,6 +26,7 @@ struct record_map {
   unsigned char *state; /* zeros at first, 64-byte aligned; NULL without any */
   size_t state_size;
   size_t size;
+  uint64_t mount_id; /* of the file that was attached to; 0: not known */
 };
 
 struct record_process *record_row(const struct record_map *map, uint32_t process);
@@ -57,6 +58,10 @@ uint64_t record_size(struct record_shape shape);
  * system would kill by SIGBUS. */
 int record_create(int directory, const char *name, struct record_shape shape,
                   struct record_map *map);
+
+/* Says in the header where who prepares it for others is: their namespaces are these, if they reach
+ * the file by the same mount and none has told of having moved. */
+void record_locate(int directory, const char *name, struct record_map *map);
 
 /* Maps an existing recording. Returns 0 or an errno: EISDIR for a directory, EINVAL for a
  * file that is no recording of this version and machine, EACCES for one that is neither the

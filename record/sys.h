@@ -151,6 +151,11 @@ static inline uint32_t sys_getpid(void)
   return (uint32_t)syscall(SYS_getpid);
 }
 
+static inline uint32_t sys_getppid(void)
+{
+  return (uint32_t)syscall(SYS_getppid);
+}
+
 static inline uint32_t sys_gettid(void)
 {
   return (uint32_t)syscall(SYS_gettid);
@@ -165,17 +170,23 @@ static inline uint32_t sys_geteuid(void)
 #endif
 }
 
+/* STATX_MNT_ID since Linux 5.8, or STATX_MNT_ID_UNIQUE, which no other mount had since the machine
+ * started, since 6.8. */
+#define SYS_STATX_MOUNT (0x1000 | 0x4000)
+
 /* statx(2), or what it replaced: before Linux 4.11, and where a sandbox does not know it. With
  * `path` "" it asks of the descriptor itself. Symbolic links are not followed. The old call leaves
  * stx_btime as it was. */
 static inline int sys_stat(int directory, const char *path, struct statx *s)
 {
   int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
-  int result = (int)syscall(SYS_statx, directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, s);
+  int mask = STATX_BASIC_STATS | STATX_BTIME | SYS_STATX_MOUNT;
+  int result = (int)syscall(SYS_statx, directory, path, flags, mask, s);
 #ifdef SYS_newfstatat
   struct stat old;
   if (result && (errno == ENOSYS || errno == EPERM) &&
       (result = (int)syscall(SYS_newfstatat, directory, path, &old, flags)) == 0) {
+    s->stx_mask = STATX_BASIC_STATS;
     s->stx_mode = (uint16_t)old.st_mode;
     s->stx_uid = old.st_uid;
     s->stx_size = (uint64_t)old.st_size;
@@ -186,6 +197,16 @@ static inline int sys_stat(int directory, const char *path, struct statx *s)
   }
 #endif
   return result;
+}
+
+/* Of the mount that the file was reached by, as sys_stat() found it; 0: not known. */
+static inline uint64_t sys_mount_id(const struct statx *s)
+{
+#ifdef STATX_MNT_ID
+  return s->stx_mask & SYS_STATX_MOUNT ? s->stx_mnt_id : 0;
+#else
+  return s->stx_mask & 0;
+#endif
 }
 
 #endif

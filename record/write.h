@@ -20,13 +20,12 @@
 struct record_identity {
   uint32_t pid, parent_pid, uid;
   uint64_t created; /* CLOCK_REALTIME, nanoseconds */
-  uint64_t net_namespace, pid_namespace, mnt_namespace;
+  struct record_namespaces namespaces;
   const char *name; /* NUL-terminated; copied */
 };
 
-/* Asks the kernel who this process is: six system calls, nine for a forked child. `created`
- * is when its image started, or 0 for the child of a fork, whose start /proc tells. */
-void record_identify(struct record_identity *who, const char *name, uint64_t created);
+/* Asks the kernel for this process's: three system calls. */
+void record_namespaces_ask(struct record_namespaces *n);
 
 /* The number of a row that nobody else will get: the last row, which all share who came too
  * late, where none is free. It stays empty until it is claimed. */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "steer/recorder.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "record/sys.h"
 #include "record/text.h"
 #include "record/write.h"
+#include "steer/identity.h"
 #include "steer/log.h"
 #include "steer/place.h"
 #include "steer/self.h"
@@ -28,18 +30,11 @@ static uint32_t row_of(uint64_t claim)
   return (uint32_t)claim - 1;
 }
 
-static struct record_identity identify(void)
-{
-  struct record_identity who;
-  record_identify(&who, recorder_config.name, self_is_forked() ? 0 : recorder_config.started);
-  who.pid = self_pid();
-  return who;
-}
-
 /* Takes a row. A signal handler or a thread may be faster: then it is that one's. */
 static uint64_t take_row(const struct record_map *map)
 {
-  struct record_identity who = identify();
+  struct record_identity who;
+  identity_tell(&who);
   uint32_t row = record_reserve(map);
   uint64_t mine = pack(who.pid, row), none = 0;
   record_describe(map, row, &who);
@@ -88,8 +83,15 @@ void recorder_mark(enum record_state state)
 {
   const struct record_map *map = place_current();
   uint64_t c = atomic_load_explicit(self_word(), memory_order_acquire);
-  if (map && c && pid_of(c) == sys_getpid() && !record_is_shared_row(map, row_of(c)))
+  bool may_ask = state != RECORD_EXITED;
+  if (map && c && !record_is_shared_row(map, row_of(c)) && !self_borrows(pid_of(c), may_ask))
     record_mark(map, row_of(c), state);
+}
+
+static void forked(void)
+{
+  self_forked();
+  identity_forked();
 }
 
 void recorder_start(void)
@@ -99,6 +101,10 @@ void recorder_start(void)
   if (!recorder_config.off && text_begins(recorder_config.record, RECORD_PREPARED)) {
     place_attach();
     self_begin(true);
+    if (place_current())
+      identity_keep(place_current());
   }
   log_start(recorder_config.log);
+  if (recorder_wanted())
+    pthread_atfork(NULL, NULL, forked);
 }

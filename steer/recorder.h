@@ -44,7 +44,8 @@ struct record_steering;
 void recorder_write(struct record_event *e, const struct record_steering *s);
 
 /* This process is about to end or to become another image; RECORD_RUNNING takes that back.
- * Nothing happens in a vfork child, whose row is its parent's. errno may change. */
+ * Nothing happens in a vfork child, whose row is its parent's; one that ends, and whose thread had
+ * no event and tried no execve(), passes for its parent. errno may change. */
 void recorder_mark(enum record_state state);
 
 #endif

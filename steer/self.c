@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // A page that the kernel hands zeroed to the child of a fork or a raw clone, and shared to a vfork
-// child: so a process knows that it is new without asking for its pid at every event.
+// child: so a process knows that it is new without asking for its pid at every event. A child asks
+// gettid(2), which a sandbox is told to allow for the threads anyhow: to fork(3)'s handler, and to
+// the first event of a child that was cloned otherwise, it is the pid.
 #include "steer/self.h"
 
+#include <errno.h>
 #include <linux/kcmp.h>
 #include <sys/auxv.h>
 
+#include "record/clock.h"
 #include "record/sys.h"
 
 struct self {
@@ -19,18 +23,42 @@ struct self {
 static unsigned char room[2 * LARGEST_PAGE]; /* a whole page of any size lies in it */
 static atomic_bool begun, wipes;
 
+/* What a fork does not wipe: the child finds its parent's. */
+static _Atomic uint32_t known_pid, known_parent;
+static _Atomic uint64_t since;
+
+/* Of a thread, by the process that it was in when it asked. */
+static _Thread_local struct {
+  uint32_t pid, tid;
+  uint32_t guest; /* a vfork child that is known to have borrowed this thread's memory */
+} thread;
+
 static struct self *self(void)
 {
   return (void *)(((uintptr_t)room + LARGEST_PAGE - 1) & ~(uintptr_t)(LARGEST_PAGE - 1));
 }
 
+static void know_main_thread(uint32_t pid)
+{
+  thread.pid = thread.tid = pid;
+  thread.guest = 0;
+}
+
+/* Stored in this order: who finds no pid in the page, but one known, is the child of a fork. */
+static void know(uint32_t pid, uint32_t parent)
+{
+  atomic_store_explicit(&known_parent, parent, memory_order_relaxed);
+  atomic_store_explicit(&self()->pid, pid, memory_order_release);
+  atomic_store_explicit(&known_pid, pid, memory_order_release);
+}
+
 /* A vfork child that is the first to ask: the memory is its parent's. Where kcmp(2) is forbidden
  * the child is taken for the process. */
-static uint32_t owner_of_memory(void)
+static void know_owner_of_memory(void)
 {
-  uint32_t pid = sys_getpid(), parent = (uint32_t)syscall(SYS_getppid);
+  uint32_t pid = sys_getpid(), parent = sys_getppid();
   bool shared = parent && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
-  return shared ? parent : pid;
+  know(shared ? parent : pid, shared ? 0 : parent);
 }
 
 void self_begin(bool before_main)
@@ -39,21 +67,67 @@ void self_begin(bool before_main)
     return;
   if (sys_advise(self(), getauxval(AT_PAGESZ), MADV_WIPEONFORK) == 0)
     atomic_store_explicit(&wipes, true, memory_order_relaxed);
-  uint32_t pid = before_main ? sys_getpid() : owner_of_memory();
-  atomic_store_explicit(&self()->pid, pid, memory_order_relaxed);
+  if (!before_main) {
+    know_owner_of_memory();
+    return;
+  }
+  know(sys_getpid(), sys_getppid());
+  know_main_thread(atomic_load_explicit(&known_pid, memory_order_relaxed));
+}
+
+/* The child of a fork takes over: its parent is whose memory it has inherited. */
+static uint32_t become(void)
+{
+  uint32_t none = 0, parent = atomic_load_explicit(&known_pid, memory_order_acquire);
+  uint32_t pid = sys_gettid();
+  if (!atomic_compare_exchange_strong_explicit(&self()->pid, &none, pid, memory_order_relaxed,
+                                               memory_order_relaxed))
+    return none;
+  atomic_store_explicit(&since, clock_ns(CLOCK_REALTIME), memory_order_relaxed);
+  atomic_store_explicit(&known_parent, parent, memory_order_relaxed);
+  atomic_store_explicit(&known_pid, pid, memory_order_relaxed);
+  know_main_thread(pid);
+  return pid;
+}
+
+void self_forked(void)
+{
+  int error = errno;
+  if (!atomic_load_explicit(&begun, memory_order_relaxed)) {
+    atomic_store_explicit(&since, clock_ns(CLOCK_REALTIME), memory_order_relaxed);
+    return;
+  }
+  if (!atomic_load_explicit(&wipes, memory_order_relaxed)) {
+    atomic_store_explicit(&self()->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&self()->makers, 0, memory_order_relaxed);
+    atomic_store_explicit(&self()->pid, 0, memory_order_relaxed);
+  }
+  become();
+  errno = error;
 }
 
 uint32_t self_pid(void)
 {
-  uint32_t pid = atomic_load_explicit(&self()->pid, memory_order_relaxed);
-  return pid && atomic_load_explicit(&wipes, memory_order_relaxed) ? pid : sys_getpid();
+  uint32_t pid = atomic_load_explicit(&self()->pid, memory_order_acquire);
+  if (!atomic_load_explicit(&wipes, memory_order_relaxed))
+    return sys_getpid();
+  if (pid)
+    return pid;
+  return atomic_load_explicit(&known_pid, memory_order_acquire) ? become() : sys_getpid();
+}
+
+uint32_t self_parent(void)
+{
+  return atomic_load_explicit(&known_parent, memory_order_relaxed);
+}
+
+uint64_t self_since(void)
+{
+  return atomic_load_explicit(&since, memory_order_relaxed);
 }
 
 uint32_t self_tid(uint32_t pid)
 {
-  static _Thread_local struct {
-    uint32_t pid, tid;
-  } thread;
   if (thread.pid != pid) {
     thread.tid = sys_gettid();
     thread.pid = pid;
@@ -61,9 +135,24 @@ uint32_t self_tid(uint32_t pid)
   return thread.tid;
 }
 
-bool self_is_forked(void)
+bool self_borrows(uint32_t pid, bool may_ask)
 {
-  return !atomic_load_explicit(&self()->pid, memory_order_relaxed);
+  if (self_word_is_inherited())
+    return sys_getpid() != pid;
+  uint32_t tid = sys_gettid();
+  if (tid == pid || tid == thread.guest)
+    return tid != pid;
+  if (thread.pid == pid)
+    return thread.tid != tid;
+  if (!may_ask)
+    return false;
+  if (sys_getpid() == tid) { /* the main thread of a process, but not of this one */
+    thread.guest = tid;
+    return true;
+  }
+  thread.pid = pid;
+  thread.tid = tid;
+  return false;
 }
 
 _Atomic uint64_t *self_word(void)

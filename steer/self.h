@@ -10,18 +10,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* To be called before any other, as often as one likes: two system calls the first time, two more
- * where main() has begun and this may be a vfork child. */
+/* To be called before any other, as often as one likes: three system calls the first time, one
+ * more where main() has begun and this may be a vfork child. Before main() it is called by the
+ * main thread. */
 void self_begin(bool before_main);
 
-/* This process's pid; in a vfork child its parent's, whose memory it only borrows. */
+/* To be called in the child of each fork(3), by the thread that it has: one system call, none where
+ * nothing has begun. errno is left alone. */
+void self_forked(void);
+
+/* This process's pid; in a vfork child its parent's, whose memory it only borrows. One system call
+ * in a child that was cloned without fork(3), the first time: should its main thread not be the one
+ * that asks first, that one's number passes for the pid. */
 uint32_t self_pid(void);
+
+/* The parent's: of a child, the process that it was forked from, though it may have ended. 0 where
+ * it is not known. */
+uint32_t self_parent(void);
+
+/* When this process was forked, by CLOCK_REALTIME; 0 if it is the one that started the image. */
+uint64_t self_since(void);
 
 /* Of this thread; one system call, the first time. */
 uint32_t self_tid(uint32_t pid);
 
-/* Whether this is the child of a fork, and not the process that started the image. */
-bool self_is_forked(void);
+/* Whether this is a vfork child, which borrows the memory of the process `pid`. One system call, two
+ * in a thread that has had no event: without `may_ask` such a one is taken for no child, unless it
+ * was found out before. */
+bool self_borrows(uint32_t pid, bool may_ask);
 
 /* A word of this process's own: 0 at first, and 0 again in the child of a fork. */
 _Atomic uint64_t *self_word(void);
@@ -30,7 +46,7 @@ _Atomic uint64_t *self_word(void);
 atomic_uint *self_makers(void);
 
 /* Whether self_word() cannot be trusted to be this process's: without MADV_WIPEONFORK (Linux
- * 4.14) the child of a fork finds its parent's. */
+ * 4.14) the child of a raw clone finds its parent's. */
 bool self_word_is_inherited(void);
 
 #endif

@@ -49,10 +49,20 @@ static int teardown(void **state)
   return 0;
 }
 
+static struct record_identity myself(const char *name)
+{
+  struct record_identity who = {.pid = (uint32_t)getpid(),
+                                .parent_pid = (uint32_t)getppid(),
+                                .uid = geteuid(),
+                                .created = 1,
+                                .name = name};
+  record_namespaces_ask(&who.namespaces);
+  return who;
+}
+
 static uint32_t claim(struct fixture *f, const char *name)
 {
-  struct record_identity who;
-  record_identify(&who, name, 1);
+  struct record_identity who = myself(name);
   uint32_t process = record_reserve(&f->map);
   record_describe(&f->map, process, &who);
   record_mark(&f->map, process, RECORD_RUNNING);
@@ -194,9 +204,8 @@ static void a_row_that_counted_is_taken(void **state)
 {
   struct fixture *f = *state;
   struct record_process row;
-  struct record_identity who;
+  struct record_identity who = myself("a");
   struct record_event e = to_port(80, 40000);
-  record_identify(&who, "a", 1);
   uint32_t process = record_reserve(&f->map);
   record_describe(&f->map, process, &who);
   assert_false(record_read_process(&f->reader, process, &row));

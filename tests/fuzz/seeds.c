@@ -197,9 +197,7 @@ static void make(struct record_map *map, unsigned calls)
        .parent_pid = 1,
        .created = UINT64_C(1700000000000000000),
        .name = "curl",
-       .net_namespace = 1,
-       .pid_namespace = 2,
-       .mnt_namespace = 3},
+       .namespaces = {1, 2, 3}},
       {.pid = 8, .parent_pid = 7, .uid = 1000, .name = "caf\xc3\xa9 \xff\033[1m"}};
   char path[4096];
   snprintf(path, sizeof path, "%s/recording.tmp", folder);
