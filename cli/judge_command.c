@@ -66,6 +66,7 @@ struct execution {
   struct words words; /* the command line, with what interpreters put before it */
   char path[PATH_MAX];
   struct executable file;
+  char lost[128]; /* how LD_PRELOAD is lost on the way; "" */
 };
 
 static void cannot(struct execution *x, int error)
@@ -188,8 +189,8 @@ static bool follow_env(struct execution *x, char **places, struct env_command *e
   if (env->unknown && v->answer != NOT_REACHED)
     verdict_say(v, UNKNOWN, "environment", "what `env %s` does is not known here", env->unknown);
   if (env->loses)
-    verdict_say(v, NOT_REACHED, "environment", "`env %s` takes LD_PRELOAD away", env->loses);
-  if (!env->command.count || env->unknown || env->loses)
+    snprintf(x->lost, sizeof x->lost, "`env %s` takes LD_PRELOAD away", env->loses);
+  if (!env->command.count || env->unknown)
     return false;
   for (size_t i = 0; i < v->count; i++)
     if (strncmp(v->reasons[i].word, "set", 3) == 0 || v->reasons[i].word[0] == 'c')
@@ -262,6 +263,8 @@ void judge_command(char *const *argv, const char *preload, struct judgement *j)
   if (steps == MOST_ENVS)
     verdict_say(&j->verdict, UNKNOWN, "environment", "more than %d env(1) one after another",
                 MOST_ENVS);
+  if (x.lost[0])
+    verdict_say(&j->verdict, NOT_REACHED, "environment", "%s", x.lost);
   free(places);
   words_free(&x.words);
 }

@@ -159,11 +159,12 @@ def test_named_once():
     """COMMAND itself, of which it was said before the start, is not named again; what it executes
     later is"""
     equal([name for name, _ in escapees(run_until_seen("exec " + waits(static()), 1))], ["static"])
-    with started([BERTH, "run", "-q", "--", static(), "say", "ready", "wait"]) as process:
-        process.stdout.readline()
-        was_looked_at(process)
-        line, = process.communicate()[1].splitlines()
-        assert line.startswith(f"berth: {static()}: "), line
+    for command in [static()], ["env", "-i", plain()]:
+        with started([BERTH, "run", "-q", "--", *command, "say", "ready", "wait"]) as process:
+            process.stdout.readline()
+            was_looked_at(process)
+            line, = process.communicate()[1].splitlines()
+            assert line.startswith(f"berth: {command[0]}: "), line
 
 
 def test_orphan():

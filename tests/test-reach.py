@@ -219,6 +219,8 @@ def test_env():
         said = reach(write("env-script", line + "\n"), env=environment)
         equal((said["reached"], said["executes"][:2]), (reached, [place("env-script"), env]), line)
     says([env, "-i", plain()], False, "environment")
+    equal(reach(env, "-i", plain())["executes"], [env, plain()], "files")
+    says([env, "-i", static()], False, "static", "environment")
     says([env, "-", plain()], False, "environment")
     says([env, "A=b", "-", plain()], False, "cannot-execute", truth=False)
     says([env, "A=b", env, "-u", "B", plain()], True)
