@@ -51,6 +51,8 @@ static void go_on(void)
 ssize_t __real_pread(int fd, void *to, size_t size, off_t at);
 ssize_t __wrap_pread(int fd, void *to, size_t size, off_t at);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+uint64_t __wrap_own_namespace(const char *kind);
 
 /* What the reader reads is the file as it is then. */
 ssize_t __wrap_pread(int fd, void *to, size_t size, off_t at)
@@ -68,6 +70,22 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
   input.reads++;
   go_on();
   return 0;
+}
+
+/* A clock by which nobody waits long for an event that is not finished. */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+{
+  static time_t ticks;
+  (void)clock;
+  ticks++;
+  *time = (struct timespec){ticks / 50, ticks % 50 * 20000000};
+  return 0;
+}
+
+/* The namespaces of the seeds' processes, so that /proc is asked about them. */
+uint64_t __wrap_own_namespace(const char *kind)
+{
+  return strcmp(kind, "net") == 0 ? RECORDING_NET : RECORDING_PID;
 }
 
 /* --- what is printed ------------------------------------------------------------------------ */

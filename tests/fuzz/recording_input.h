@@ -16,6 +16,10 @@
 #define RECORDING_MOST (UINT32_C(1) << 18) /* bytes of a file */
 #define RECORDING_STORE_HEAD 6
 
+/* Namespaces of processes that the seeds hold, which the target takes for its own. */
+#define RECORDING_NET 1
+#define RECORDING_PID 2
+
 struct recording_store {
   uint8_t reads, length;
   uint32_t at;

@@ -189,16 +189,16 @@ static void write_call(const struct record_map *map, unsigned i)
   record_write(map, i % 2, &e, i % 4 == 2 ? &steered : i % 4 == 3 ? &left : NULL);
 }
 
-static void make(struct record_map *map, unsigned calls)
+static void make(struct record_map *map, unsigned events, unsigned calls)
 {
-  const struct record_shape shape = {3, 4, 16, 4, 64};
+  const struct record_shape shape = {3, 4, events, 4, 64};
   const struct record_identity who[] = {
       {.pid = 7,
        .parent_pid = 1,
        .created = UINT64_C(1700000000000000000),
        .name = "curl",
-       .namespaces = {1, 2, 3}},
-      {.pid = 8, .parent_pid = 7, .uid = 1000, .name = "caf\xc3\xa9 \xff\033[1m"}};
+       .namespaces = {RECORDING_NET, RECORDING_PID, 3}},
+      {.pid = 8, .parent_pid = 7, .uid = 1000, .name = "caf\xc3\xa9 \xff\033[1m\xe2\x80\xae"}};
   char path[4096];
   snprintf(path, sizeof path, "%s/recording.tmp", folder);
   HOLDS(record_create(AT_FDCWD, path, shape, map) == 0 && unlink(path) == 0);
@@ -216,20 +216,24 @@ static void make(struct record_map *map, unsigned calls)
 static void save_recordings(void)
 {
   struct record_map map;
-  make(&map, 0);
+  make(&map, 16, 0);
   save_recording("bare", &map, NULL);
   record_unmap(&map);
-  make(&map, 12);
+  make(&map, 16, 12);
   save_recording("some", &map, NULL);
   save_recording("shrinks", &map, shrink);
   save_recording("jumps", &map, move_head);
   save_recording("tears", &map, tear);
   record_unmap(&map);
-  make(&map, 60);
+  make(&map, 16, 60);
   map.cells[3].seq -= 1; /* torn; and one that a lost event has left */
   map.cells[5].seq -= 2 * 16;
   record_mark(&map, 0, RECORD_RUNNING);
   save_recording("full", &map, NULL);
+  record_unmap(&map);
+  make(&map, 512, 10);
+  map.header->head = 520; /* of writers that took an index and went no further */
+  save_recording("large", &map, NULL);
   record_unmap(&map);
 }
 
