@@ -355,8 +355,9 @@ static void use_state(struct policy_state *s, const policy_image *p)
 /* What another process, of whatever mind, left in the words that it shares. */
 static void spoil(unsigned char *block, size_t size, const policy_image *p)
 {
+  uint64_t word = some(p, 4);
   for (size_t at = sizeof(struct policy_state_header); at + 8 <= size; at += 8) {
-    uint64_t word = some(p, at & 0xff8);
+    word = word * UINT64_C(6364136223846793005) + 1;
     memcpy(block + at, &word, sizeof word);
   }
 }
