@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -152,6 +153,17 @@ def closed_port():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", next(Server.unused_ports)))
         yield holder.getsockname()[1]
+
+
+@contextlib.contextmanager
+def full_listener(address="127.0.0.1"):
+    """A listener that answers no SYN until a connection is accepted: its queue is full."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind((address, next(Server.unused_ports)))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        select.select([listener], [], [])
+        yield listener
 
 
 def berth(*arguments, **options):

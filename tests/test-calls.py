@@ -4,13 +4,12 @@ arguments, errno, signal handlers, cancellation, small stacks, and every kind of
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, berth, equal, fresh_namespace, pick,
-                       program, sysctl)
+from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, berth, equal, fresh_namespace,
+                       full_listener, pick, program, sysctl)
 
 # What a call goes through: a policy's rules, None for none.
 MODES = {
@@ -165,32 +164,13 @@ def test_jump():
     interrupted("jump")
 
 
-def full_server():
-    """A listener whose queue is full: a connect() to it blocks."""
-    server = socket.socket()
-    server.bind(("127.0.0.1", 0))
-    server.listen(0)
-    fill = []
-    while True:
-        s = socket.socket()
-        s.settimeout(0.3)
-        fill.append(s)
-        try:
-            s.connect(server.getsockname())
-        except TimeoutError:
-            return server, fill
-
-
 def test_cancel():
     """A thread that is cancelled in a blocking connect ends, and the program goes on"""
     for how in ("deferred", "asynchronous"):
         for mode in MODES:
             fresh_namespace()
-            full, fill = full_server()
-            with Server() as server:
+            with full_listener() as full, Server() as server:
                 o = observe(mode, f"{PROGRAMS}/cancelling", how, full.getsockname()[1], server.port)
-            for s in [full, *fill]:
-                s.close()
             equal((o.process.returncode, o.process.stdout, o.process.stderr),
                   (0, "cancelled 20, then connected\n", ""), f"{how}, {mode}")
             equal(len(pick(o.events, "connect", berth__result="ok")), 1, "connects that succeeded")

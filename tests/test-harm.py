@@ -15,7 +15,8 @@ import termios
 
 import berthtest
 from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, closed_port, equal,
-                       log_of, need, port_range, program, started, stats_of, sysctl, wait_for)
+                       full_listener, log_of, need, port_range, program, started, stats_of, sysctl,
+                       wait_for)
 
 CLONE_NEWNS = 0x20000
 
@@ -86,17 +87,6 @@ def outcomes(events):
 
 def states(*places):
     return [row["berth.state"] for row in stats_of(*places)]
-
-
-@contextlib.contextmanager
-def full_listener():
-    """A listener that answers no SYN until a connection is accepted: its queue is full."""
-    with socket.socket() as listener, socket.socket() as first:
-        listener.bind(("127.0.0.1", next(Server.unused_ports)))
-        listener.listen(0)
-        first.connect(listener.getsockname())
-        select.select([listener], [], [])
-        yield listener
 
 
 @contextlib.contextmanager
