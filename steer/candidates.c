@@ -167,8 +167,10 @@ void candidates_begin(struct candidates *c, const struct active_rule *rule,
 
 void candidates_end(struct candidates *c)
 {
-  if (c->scratch)
-    sys_unmap(c->scratch, SCRATCH_SIZE);
+  void *scratch = c->scratch;
+  c->scratch = NULL;
+  if (scratch)
+    sys_unmap(scratch, SCRATCH_SIZE);
 }
 
 static void one(const struct candidates *c, uint32_t index, struct candidate *offer)

@@ -56,6 +56,8 @@ struct candidates {
 
 void candidates_begin(struct candidates *c, const struct active_rule *rule,
                       const struct candidates_flow *flow);
+
+/* No more are asked for; what the kernel gave may still be told. More than once does no harm. */
 void candidates_end(struct candidates *c);
 
 /* The next candidate; false where the set, or the rule's `tries`, is used up. */

@@ -236,6 +236,7 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
     return bind_failed(o, error);
   }
   c->bound = true;
+  candidates_end(&c->candidates); /* a thread may be cancelled in the call, and no other follows */
   offer_call(o);
   if (tcp)
     offer_set_reuse(o, true);
