@@ -9,16 +9,15 @@ static int open_sysctl(const char *path)
   return sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 }
 
-static void read_range(struct policy_machine *m)
+static bool read_range(struct policy_machine *m)
 {
   char text[64];
   int fd = open_sysctl("/proc/sys/net/ipv4/ip_local_port_range");
   if (fd < 0)
-    return;
+    return false;
   long n = sys_read(fd, text, sizeof text);
-  if (n > 0)
-    machine_parse_range(text, (size_t)n, m);
   sys_close(fd);
+  return n > 0 && machine_parse_range(text, (size_t)n, m);
 }
 
 /* The kernel gives the list to the first read alone (proc_do_large_bitmap in kernel/sysctl.c), so
@@ -41,12 +40,12 @@ static void read_reserved(struct policy_machine *m, struct policy_ports *reserve
     sys_close(fd);
 }
 
-void machine_read(struct policy_machine *m, struct policy_ports *reserved)
+bool machine_read(struct policy_machine *m, struct policy_ports *reserved)
 {
   m->low = MACHINE_LOW;
   m->high = MACHINE_HIGH;
   m->reserved = reserved;
   m->reserved_count = 0;
-  read_range(m);
   read_reserved(m, reserved);
+  return read_range(m);
 }

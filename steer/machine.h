@@ -5,13 +5,15 @@
 #ifndef BERTH_STEER_MACHINE_H
 #define BERTH_STEER_MACHINE_H
 
+#include <stdbool.h>
+
 #include "policy/set.h"
 
 /* Most intervals that ip_local_reserved_ports can hold. */
 #define MACHINE_MOST_RESERVED 32768
 
-/* `reserved` has room for MACHINE_MOST_RESERVED. Where /proc cannot be read: Linux's own default
- * range, and nothing reserved. Six system calls. */
-void machine_read(struct policy_machine *m, struct policy_ports *reserved);
+/* `reserved` has room for MACHINE_MOST_RESERVED. False where the range cannot be read, as without
+ * /proc: it is Linux's own default then. Six system calls. */
+bool machine_read(struct policy_machine *m, struct policy_ports *reserved);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "record/sys.h"
+#include "steer/rules.h"
 #include "steer/socket.h"
 
 static int set_option(int fd, int level, int name, int value)
@@ -127,7 +128,8 @@ enum offer_answer offer_address(struct offering *o)
   }
 }
 
-/* Older kernels do not know the option, and a sandbox may forbid it: then bind() is what is left,
+/* Older kernels do not know the option, a sandbox may forbid it, and what lies outside the machine's
+ * range, where that is not known, is not heeded (inet_sk_get_local_port_range()): then bind() is what is left,
  * of a window the first port. */
 static enum offer_answer offer_instead_of_range(struct offering *o)
 {
@@ -154,7 +156,8 @@ enum offer_answer offer_range(struct offering *o)
   uint32_t range = (uint32_t)offer->high << 16 | offer->low;
   o->claim->via = RECORD_VIA_RANGE;
   offer_restore_address(o);
-  if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
+  if (!rules_know_range() ||
+      sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
     return offer_instead_of_range(o);
   o->ranged = true;
   note_ranged(o->fd); /* before the call, out of which a thread may be cancelled */

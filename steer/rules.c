@@ -7,6 +7,7 @@
 
 #include "record/sys.h"
 #include "record/text.h"
+#include "steer/candidates.h"
 #include "steer/machine.h"
 #include "steer/read_image.h"
 #include "steer/socket.h"
@@ -18,7 +19,7 @@ static struct {
   struct active_rule *active;
   uint32_t *numbers; /* of the active ones, for policy_match() */
   uint32_t count;
-  bool refused, binds_late;
+  bool refused, binds_late, knows_range;
   struct policy_state state;
 } rules;
 
@@ -69,7 +70,9 @@ static const char *set_up(const char *executed)
   struct bytes reserved, room;
   if (!bytes_get_room(&reserved, MACHINE_MOST_RESERVED * sizeof(struct policy_ports)))
     return problem_because("mmap", errno);
-  machine_read(&rules.machine, (void *)reserved.at);
+  rules.knows_range = machine_read(&rules.machine, (void *)reserved.at);
+  if (!rules.knows_range)
+    candidates_distrust_range();
   if (!bytes_get_room(&room, room_for_rules(rules.image, &rules.machine) + 1))
     return problem_because("mmap", errno);
   rules.active = (void *)room.at;
@@ -166,12 +169,17 @@ uint32_t rules_active(void)
   return rules.count;
 }
 
+bool rules_know_range(void)
+{
+  return rules.knows_range;
+}
+
 bool rules_have_range(void)
 {
   uint32_t value;
   socklen_t size = sizeof value;
   int fd = sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  bool have = fd >= 0 &&
+  bool have = fd >= 0 && rules.knows_range &&
               sys_getsockopt(fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &value, &size) == 0;
   if (fd >= 0)
     sys_close(fd);

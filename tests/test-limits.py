@@ -15,8 +15,8 @@ NOBODY = 65534
 
 
 def limited(*words, limits=(), events=EVENTS, recorded=None, user=None):
-    """In each way: as without berth, a line of BERTH_LOG an event, with the rule's ports. `recorded`
-    tells whether the events are in a recording; None: they are, or a line says why not."""
+    """In each way: as without berth, a line of BERTH_LOG an event, with the rule's ports. They are
+    in a recording or not, as `recorded` tells; None: they are, or a line says why not."""
     words = words or STEPS
     bare = run(steps(*words), {}, limits=limits)
     equal(bare[2], "", "stderr without berth")

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, Server, Skip, equal, log_of
+from berthtest import BERTH, Server, Skip, equal, log_of, port_range
 from waytest import (EVENTS, STEERED, STEPS, WAYS, policy, run, same, steered_right, steps,
                      variables)
 
@@ -41,7 +41,7 @@ def connected_from(server, way):
 
 def gives_up(words, recorded, owner=0):
     """A program that gives something up and then makes its first connection is steered, whether it
-    can be recorded any more or not, and recorded by berth run, which opened the recording before."""
+    can be recorded any more or not; berth run records it, having opened the recording before."""
     need_root()
     with Server() as server, folders(owner) as (place, root):
         command = steps(*[w.format(root) if isinstance(w, str) else w for w in words], "tcp",
@@ -113,6 +113,33 @@ def without(*places):
 def test_no_shm_and_no_sys():
     """no /dev/shm, no /sys"""
     same([*without("/dev/shm", "/sys"), *steps()])
+
+def test_no_proc():
+    """no /proc: recorded, and steered by bind alone, since the machine's range is not known"""
+    port_range(30000, 30999)  # not what is taken for it
+    _, seen = same([*without("/proc"), *steps()])
+    for way in STEERED:
+        equal({e.get("berth.via") for e in seen[way] if e["berth.call"] == "connect"}, {"bind"},
+              "the mechanism")
+
+
+def test_no_proc_and_range_alone():
+    """no /proc and a rule that is by range alone: no port outside its set, but EADDRNOTAVAIL"""
+    command = [*without("/proc"), *steps("tcp")]
+    with Server() as server, tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        for ports in "30000-30009", "41000-41009":
+            f.seek(0)
+            f.truncate()
+            f.write('{"version": 1, "rules": [{"name": "r", "via": "range", "local_ports": "%s"}]}'
+                    % ports)
+            f.flush()
+            settings = {**variables("observed", "off"), "BERTH_POLICY": f.name,
+                        "BERTH_VERBOSE": "1"}
+            status, said, hello = run([*command, server.port], settings)
+            equal((status, said), (3, "tcp: Cannot assign requested address\n"), hello)
+            assert hello.endswith(", by bind\n"), hello
+        equal(server.peers, [], "connections")
+
 
 if __name__ == "__main__":
     berthtest.main()
