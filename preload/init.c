@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,14 +62,45 @@ static void start(void)
   start_recording(&e);
 }
 
+/* 0, then the thread that starts the shim, then STARTED. A constructor of another library may have
+ * begun a thread that connects, so the first call can come while main() is about to be called. */
+#define STARTED UINT32_MAX
+static _Atomic uint32_t progress;
+
+/* A tenth of a second at most: who starts the shim may wait for a lock of ld.so that this thread
+ * holds, or be left behind by fork(). Until it is done, calls pass through. */
+static void wait_for_start(uint32_t self)
+{
+  static atomic_bool in_vain;
+  const struct timespec moment = {.tv_nsec = 1000000};
+  for (int i = 0; i < 100 && !atomic_load_explicit(&in_vain, memory_order_relaxed); i++) {
+    uint32_t now = atomic_load_explicit(&progress, memory_order_acquire);
+    if (now == STARTED ||
+        now == self) /* a handler in the midst of it, or a library that it opens */
+      return;
+    syscall(SYS_nanosleep, &moment, NULL);
+  }
+  atomic_store_explicit(&in_vain, true, memory_order_relaxed);
+}
+
+static void start_once(void)
+{
+  uint32_t none = 0, self = (uint32_t)syscall(SYS_gettid);
+  if (!atomic_compare_exchange_strong_explicit(&progress, &none, self, memory_order_acq_rel,
+                                               memory_order_acquire)) {
+    wait_for_start(self);
+    return;
+  }
+  start();
+  atomic_store_explicit(&progress, STARTED, memory_order_release);
+}
+
 const struct real *init(void)
 {
-  static atomic_bool begun;
   const struct real *functions = real();
-  if (!atomic_load_explicit(&begun, memory_order_relaxed) &&
-      !atomic_exchange_explicit(&begun, true, memory_order_relaxed)) {
+  if (atomic_load_explicit(&progress, memory_order_acquire) != STARTED) {
     int error = errno;
-    start();
+    start_once();
     errno = error;
   }
   return functions;

@@ -8,7 +8,8 @@
 #include "preload/real.h"
 
 /* What every observing hook calls first: the real functions, and the shim started, if another
- * library's constructor was faster than ours. */
+ * library's constructor was faster than ours. Where another thread is starting it just now, waits for
+ * a tenth of a second at most; calls pass through until it is started. */
 const struct real *init(void);
 
 #endif

@@ -59,9 +59,13 @@ static uint64_t claim(const struct record_map *map)
   return c ? c : take_row(map);
 }
 
+/* The configuration is whole. */
+static atomic_bool ready;
+
 bool recorder_wanted(void)
 {
-  return !place_is_hopeless() || log_is_on();
+  return atomic_load_explicit(&ready, memory_order_acquire) &&
+         (!place_is_hopeless() || log_is_on());
 }
 
 void recorder_write(struct record_event *e, const struct record_steering *s)
@@ -105,6 +109,7 @@ void recorder_start(void)
       identity_keep(place_current());
   }
   log_start(recorder_config.log);
+  atomic_store_explicit(&ready, true, memory_order_release);
   if (recorder_wanted())
     pthread_atfork(NULL, NULL, forked);
 }

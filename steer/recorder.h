@@ -30,8 +30,8 @@ struct recorder_config {
 };
 extern struct recorder_config recorder_config;
 
-/* Attaches to a recording that `berth run` prepared, opens the log. To be called once, before
- * any hook records. */
+/* Attaches to a recording that `berth run` prepared, opens the log. To be called once; no hook
+ * records before. */
 void recorder_start(void);
 
 /* Whether events have anywhere to go: if not, a hook does nothing but the real call. */

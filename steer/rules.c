@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "record/sys.h"
@@ -149,9 +150,22 @@ void rules_refuse(void)
   rules.refused = true;
 }
 
+/* All above is as it stays. */
+static atomic_bool ready;
+
+void rules_begin(void)
+{
+  atomic_store_explicit(&ready, true, memory_order_release);
+}
+
+static bool are_ready(void)
+{
+  return atomic_load_explicit(&ready, memory_order_acquire);
+}
+
 bool rules_any(void)
 {
-  return rules.count || rules.binds_late || rules.refused;
+  return are_ready() && (rules.count || rules.binds_late || rules.refused);
 }
 
 bool rules_refused(void)
@@ -161,7 +175,7 @@ bool rules_refused(void)
 
 bool rules_bind_late(void)
 {
-  return rules.binds_late;
+  return are_ready() && rules.binds_late;
 }
 
 uint32_t rules_active(void)

@@ -43,6 +43,9 @@ void rules_refuse(void);
  * own. To be called after rules_load(), before any claim. */
 void rules_share(void *state, size_t size);
 
+/* From here on the hooks see the rules: to be called when all of the above is done. */
+void rules_begin(void);
+
 /* Whether there is anything for a hook to steer: the only question an observer asks. */
 bool rules_any(void);
 bool rules_refused(void);

@@ -238,6 +238,7 @@ void start_recording(const struct start_environment *e)
   set_policy(e);
   recorder_start();
   share_rules();
+  rules_begin();
   if (e->verbose && text_equal(e->verbose, "1"))
     say_hello();
 }

@@ -76,6 +76,13 @@ def test_constructors():
         same(steps(), EVENTS + 1, preload=order)
 
 
+def test_constructor_with_thread():
+    """... that starts a thread there, which connects: none of either is before the policy"""
+    for order in f"{plugin()}:{LIBBERTH}", f"{LIBBERTH}:{plugin()}":
+        for _ in range(5):
+            same(steps(), EVENTS + 20, preload=order, settings={"PLUGIN_THREAD": "1"})
+
+
 def test_destructors():
     """... that connects in its destructor, before ours has run and after it"""
     for order in f"{plugin()}:{LIBBERTH}", f"{LIBBERTH}:{plugin()}":
