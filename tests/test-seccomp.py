@@ -11,7 +11,7 @@ import socket
 import tempfile
 
 import berthtest
-from berthtest import (PROGRAMS, Observed, Server, Skip, equal, need, program, wait_for)
+from berthtest import PROGRAMS, Observed, Server, Skip, equal, fresh_namespace, program
 
 PAGE = os.path.join(os.environ.get("srcdir", "."), "man/libberth.so.8")
 
@@ -167,12 +167,25 @@ def policy(*rules, **more):
         yield f.name
 
 
-def steered(*items, rule, where=("main", "thread", "fork-thread"), before=(), listens=1,
-            **more):
+@contextlib.contextmanager
+def holding(ports):
+    """Sockets that have these ports, and share them."""
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", port))
+        yield
+
+
+def steered(*items, rule, where=("main", "thread", "fork-thread"), before=(), held=(),
+            listens=1, **more):
     """Steered by the rule, behind a seal that lets pass what these items name."""
     with policy(rule, **more) as file:
         for place in where:
-            o = sealed(place, named("Observing", *items), "-P", file, before=before)
+            fresh_namespace()  # no port is held that another program had just now
+            with holding(held):
+                o = sealed(place, named("Observing", *items), "-P", file, before=before)
             counted(o, listen=listens)
             (row,) = o.stats
             (counters,) = row["rules"]
@@ -182,7 +195,8 @@ def steered(*items, rule, where=("main", "thread", "fork-thread"), before=(), li
 
 
 SET = {"local_ports": ["40000-40999"]}
-BIND_SET = {"local_ports": ["20000-20999"]}
+# In sequence: no port is drawn that the program itself holds, about which would be asked.
+BIND_SET = {"local_ports": ["20000-20999"], "order": "sequential"}
 
 
 def test_steered_by_range():
@@ -199,14 +213,10 @@ def test_steered_by_bind():
 
 def test_steered_among_held_ports():
     """by bind, among ports that others hold, so that it is asked who has the 4-tuple: likewise"""
-    with contextlib.ExitStack() as stack:
-        for port in range(20000, 20080):  # more than a call remembers without mmap()
-            s = stack.enter_context(socket.socket())
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", port))
-        for before in (), (f"{PROGRAMS}/without_netlink", "EPERM"):
-            steered("Steering by bind", "Steering among ports that others hold", before=before,
-                    rule={"local_ports": ["20000-20159"], "via": "bind", "order": "sequential"})
+    for before in (), (f"{PROGRAMS}/without_netlink", "EPERM"):
+        steered("Steering by bind", "Steering among ports that are held", before=before,
+                held=range(20000, 20080),  # more than a call remembers without mmap()
+                rule={"local_ports": ["20000-20159"], "via": "bind", "order": "sequential"})
 
 
 def test_steered_from_addresses():
