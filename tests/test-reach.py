@@ -90,19 +90,31 @@ def test_musl():
     equal(said["reached"], bool(Observed([path, *CONNECT]).events), f"{said}")
 
 
+def go_is_told(name, *flags, cgo):
+    """By its note, and without that by its build info."""
+    path = go(name, *flags, cgo=cgo)
+    says([path], False, "go", arguments=["9"])
+    copied = copy(path, name + "-without-note")
+    subprocess.run(["objcopy", "-R", ".note.go.buildid", copied], capture_output=True)
+    equal(words(reach(copied)), ["go"], f"{name} by its build info")
+
+
 def test_go():
-    """Go, static and dynamic, with cgo and without: not reached; Go inside of a C program: that
-    is, and the Go in it is named"""
+    """Go without cgo: not reached, static or not"""
     says([go("go")], False, "static", "go", arguments=["9"])
-    for name, flags, cgo in (("go-cgo", [], 1), ("go-pie", ["-buildmode=pie"], 1),
-                             ("go-pie-0", ["-buildmode=pie"], 0),
-                             ("go-external", ["-ldflags=-linkmode=external"], 1),
-                             ("go-stripped", ["-ldflags=-s -w"], 1)):
-        path = go(name, *flags, cgo=cgo)
-        says([path], False, "go", arguments=["9"])
-        copied = copy(path, name + "-without-note")
-        subprocess.run(["objcopy", "-R", ".note.go.buildid", copied], capture_output=True)
-        equal(words(reach(copied)), ["go"], f"{name} by its build info")
+    go_is_told("go-pie-0", "-buildmode=pie", cgo=0)
+
+
+def test_go_cgo():
+    """Go with cgo: not reached, whichever linker made it, stripped or not"""
+    go_is_told("go-cgo", cgo=1)
+    go_is_told("go-external", "-ldflags=-linkmode=external", cgo=1)
+    go_is_told("go-stripped", "-ldflags=-s -w", cgo=1)
+
+
+def test_go_pie():
+    """Go with cgo as position-independent: not reached"""
+    go_is_told("go-pie", "-buildmode=pie", cgo=1)
 
 
 def test_go_archive():
