@@ -20,7 +20,9 @@ static uint64_t namespace_inode(const char *link)
 
 void record_namespaces_ask(struct record_namespaces *n)
 {
-  n->net = namespace_inode("/proc/self/ns/net");
+  n->net = namespace_inode("/proc/thread-self/ns/net");
+  if (!n->net) /* Linux 3.17 */
+    n->net = namespace_inode("/proc/self/ns/net");
   n->pid = namespace_inode("/proc/self/ns/pid");
   n->mnt = namespace_inode("/proc/self/ns/mnt");
 }
@@ -75,6 +77,13 @@ void record_describe(const struct record_map *map, uint32_t process,
     fill_row(row, who);
   else if (!atomic_load_explicit(&row->state, memory_order_relaxed))
     fill_row(row, &nobody); /* whoever does it stores the same */
+}
+
+void record_moved(const struct record_map *map, uint32_t process, uint64_t network)
+{
+  record_u64 *known = &record_row(map, process)->net_namespace;
+  if (atomic_load_explicit(known, memory_order_relaxed) != network)
+    atomic_store_explicit(known, 0, memory_order_relaxed);
 }
 
 void record_mark(const struct record_map *map, uint32_t process, enum record_state state)

@@ -117,9 +117,11 @@ struct record_process {
   uint64_t created;         /* CLOCK_REALTIME: when the image started, or the child was forked */
   uint64_t claimed;         /* CLOCK_BOOTTIME: when the row was taken. Who holds the pid now and
                                started later than this is another process. */
-  uint64_t net_namespace, pid_namespace, mnt_namespace; /* inodes; 0: not known */
-  char version[16]; /* of the berth that wrote the row, NUL-padded */
-  char name[256];   /* of the file executed, without its folder, NUL-terminated */
+  record_u64
+      net_namespace; /* of all its events: 0 where that is not known, or they are of several */
+  uint64_t pid_namespace, mnt_namespace; /* inodes, as the one above; 0: not known */
+  char version[16];                      /* of the berth that wrote the row, NUL-padded */
+  char name[256]; /* of the file executed, without its folder, NUL-terminated */
 #define COUNTER(group, name, help) record_u64 group##_##name;
 #include "counters.def"
 #undef COUNTER

@@ -188,6 +188,7 @@ static inline int sys_stat(int directory, const char *path, struct statx *s)
       (result = (int)syscall(SYS_newfstatat, directory, path, &old, flags)) == 0) {
     s->stx_mask = STATX_BASIC_STATS;
     s->stx_mode = (uint16_t)old.st_mode;
+    s->stx_nlink = (uint32_t)old.st_nlink;
     s->stx_uid = old.st_uid;
     s->stx_size = (uint64_t)old.st_size;
     s->stx_blocks = (uint64_t)old.st_blocks;

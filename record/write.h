@@ -46,6 +46,10 @@ bool record_is_shared_row(const struct record_map *map, uint32_t process);
  * RECORD_REPLACED. */
 void record_mark(const struct record_map *map, uint32_t process, enum record_state state);
 
+/* A process that has a row is in this network namespace now, or its threads are in several (0): where
+ * the row says another, it is no longer told of any. */
+void record_moved(const struct record_map *map, uint32_t process, uint64_t network);
+
 /* What a rule did with a call. */
 struct record_steering {
   const char *rule;  /* its name, at most 63 bytes */

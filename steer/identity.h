@@ -23,11 +23,13 @@ void identity_keep(const struct record_map *map);
  * system call, or two. errno may change. */
 void identity_user(uint32_t effective);
 
-/* It is, or its children will be, in another namespace: three system calls more, and three in the
- * next child that it forks. Who starts with the same recording will ask too. */
+/* The thread is, or its children will be, in another namespace: four system calls more, and three in
+ * the next child that it forks. Who starts with the same recording will ask too. Where there are
+ * other threads the process is from now on in no network namespace that could be told. */
 void identity_moved(void);
 
-/* To be called in the child of each fork(3), after self_forked(). */
+/* To be called by each fork(3) before it, and in the child after self_forked(). */
+void identity_forking(void);
 void identity_forked(void);
 
 /* All but what is kept is asked now: four system calls where nothing is. */

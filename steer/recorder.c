@@ -92,6 +92,14 @@ void recorder_mark(enum record_state state)
     record_mark(map, row_of(c), state);
 }
 
+void recorder_moved(uint64_t network)
+{
+  const struct record_map *map = place_current();
+  uint64_t c = atomic_load_explicit(self_word(), memory_order_acquire);
+  if (map && c && pid_of(c) == self_pid() && !record_is_shared_row(map, row_of(c)))
+    record_moved(map, row_of(c), network);
+}
+
 static void forked(void)
 {
   self_forked();
@@ -111,5 +119,5 @@ void recorder_start(void)
   log_start(recorder_config.log);
   atomic_store_explicit(&ready, true, memory_order_release);
   if (recorder_wanted())
-    pthread_atfork(NULL, NULL, forked);
+    pthread_atfork(identity_forking, NULL, forked);
 }

@@ -48,4 +48,8 @@ void recorder_write(struct record_event *e, const struct record_steering *s);
  * no event and tried no execve(), passes for its parent. errno may change. */
 void recorder_mark(enum record_state state);
 
+/* This process is in another network namespace now, or its threads are in several (0). To be called
+ * by no vfork child. */
+void recorder_moved(uint64_t network);
+
 #endif
