@@ -60,7 +60,7 @@ static void draw_candidates(struct answer *a, const struct question *q)
 {
   size_t size = policy_state_size(a->image);
   uint64_t key[2], number = q->number < a->set.size ? q->number : a->set.size;
-  struct policy_state state;
+  struct policy_state state = {0};
   struct order_walk walk;
   uint32_t index;
   void *block = aligned_alloc(64, size);

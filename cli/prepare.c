@@ -28,7 +28,7 @@ struct wish {
 /* Only processes that attach map it: berth reads it like anybody. */
 static int create(int directory, const char *name, struct record_shape shape, struct wish wish)
 {
-  struct record_map map;
+  struct record_map map = {0};
   uint64_t key[2] = {0};
   int error = record_create(directory, name, shape, &map);
   if (error)

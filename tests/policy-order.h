@@ -60,7 +60,7 @@ static inline uint32_t one_call(enum policy_order order, struct orders *o, uint3
                                 uint64_t random)
 {
   struct order_walk w;
-  uint32_t index;
+  uint32_t index = 0;
   walk_begin(&w, order, o, size, random);
   assert_true(order_next(&w, &index));
   assert_true(index < size);
