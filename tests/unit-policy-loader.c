@@ -14,13 +14,13 @@
 #include "policy/loader.h"
 
 #ifdef __has_feature
-#if __has_feature(address_sanitizer) /* clang */
-#define __SANITIZE_ADDRESS__ 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) /* clang */
+#define __SANITIZE_THREAD__ 1
 #endif
 #endif
 
-#ifdef __SANITIZE_ADDRESS__
-#define DEEP 0 /* ASan refuses it: its own malloc would be passed by */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define DEEP 0 /* they refuse it: their own malloc would be passed by */
 #else
 #define DEEP RTLD_DEEPBIND
 

@@ -18,7 +18,7 @@
 static const char *line(const char *head)
 {
   static char text[2 * EXECUTABLE_HEAD + 2];
-  char interpreter[EXECUTABLE_HEAD], argument[EXECUTABLE_HEAD];
+  char interpreter[EXECUTABLE_HEAD] = "", argument[EXECUTABLE_HEAD] = "";
   struct executable *e = calloc(1, sizeof *e);
   memcpy(e->head, head, strnlen(head, EXECUTABLE_HEAD));
   bool takes = script_interpreter(e, interpreter, argument);
