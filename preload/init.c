@@ -64,17 +64,17 @@ static void start(void)
 
 /* 0, then the thread that starts the shim, then STARTED. A constructor of another library may have
  * begun a thread that connects, so the first call can come while main() is about to be called. */
-#define STARTED UINT32_MAX
-static _Atomic uint32_t progress;
+#define STARTED UINTPTR_MAX
+static _Atomic uintptr_t progress;
 
 /* A tenth of a second at most: who starts the shim may wait for a lock of ld.so that this thread
  * holds, or be left behind by fork(). Until it is done, calls pass through. */
-static void wait_for_start(uint32_t self)
+static void wait_for_start(uintptr_t self)
 {
   static atomic_bool in_vain;
   const struct timespec moment = {.tv_nsec = 1000000};
   for (int i = 0; i < 100 && !atomic_load_explicit(&in_vain, memory_order_relaxed); i++) {
-    uint32_t now = atomic_load_explicit(&progress, memory_order_acquire);
+    uintptr_t now = atomic_load_explicit(&progress, memory_order_acquire);
     if (now == STARTED ||
         now == self) /* a handler in the midst of it, or a library that it opens */
       return;
@@ -85,7 +85,8 @@ static void wait_for_start(uint32_t self)
 
 static void start_once(void)
 {
-  uint32_t none = 0, self = (uint32_t)syscall(SYS_gettid);
+  static _Thread_local char own; /* its address tells a thread without a system call */
+  uintptr_t none = 0, self = (uintptr_t)&own;
   if (!atomic_compare_exchange_strong_explicit(&progress, &none, self, memory_order_acq_rel,
                                                memory_order_acquire)) {
     wait_for_start(self);
