@@ -4,6 +4,7 @@ arguments, errno, signal handlers, cancellation, small stacks, and every kind of
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import tempfile
 
@@ -21,14 +22,27 @@ MODES = {
 }
 STEERED = ("range", "bind", "pool")
 
+# Where the ports are held by others, and what else makes steering go far.
+HELD = range(41000, 41200)
+SET = f"{HELD[0]}-{HELD[-1]}"
+FAR = {
+    "range": {"rules": [{"name": "all", "via": "range", "local_ports": SET}]},
+    "bind": {"rules": [{"name": "all", "via": "bind", "local_ports": SET}]},
+    "hash": {"rules": [{"name": "all", "via": "bind", "local_ports": SET, "order": "double-hash",
+                        "rest": 60, "exhausted": "kernel"}]},
+    "pool": {"rules": [{"name": "all", "via": "bind", "local_ports": SET,
+                        "local_addresses": ["127.0.0.3", "127.0.0.4"]}]},
+    "late_bind": {"rules": [{"name": "all", "local_ports": SET}], "late_bind": ["*"]},
+}
+
 
 @contextlib.contextmanager
-def options_of(mode):
+def options_of(mode, modes):
     """berth run's options for a mode."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
-        json.dump({"version": 1, **(MODES[mode] or {"rules": [{"name": "none"}]})}, f)
+        json.dump({"version": 1, **(modes[mode] or {"rules": [{"name": "none"}]})}, f)
         f.flush()
-        yield ["-P", f.name] if MODES[mode] else []
+        yield ["-P", f.name] if modes[mode] else []
 
 
 class Closing(Server):
@@ -36,8 +50,8 @@ class Closing(Server):
         super().__init__(keep=False)
 
 
-def observe(mode, *command, **options):
-    with options_of(mode) as chosen:
+def observe(mode, *command, modes=MODES, **options):
+    with options_of(mode, modes) as chosen:
         return Observed(list(map(str, command)), *chosen, **options)
 
 
@@ -185,32 +199,81 @@ def depths(text):
     return {name: int(depth) for name, depth in (line.split() for line in text.splitlines())}
 
 
+def said(command, environment):
+    return subprocess.run(command, capture_output=True, text=True, check=True,
+                          env=environment).stdout
+
+
+def shallow(mode, *before, modes=MODES):
+    """The calls go less than that deeper than without berth, with a line of BERTH_LOG, and each name
+    bound at the start: to bind one at its first call goes deeper than any hook."""
+    with tempfile.TemporaryDirectory() as folder, Closing() as server:
+        environment = {**os.environ, "LD_BIND_NOW": "1", "BERTH_LOG": folder + "/log"}
+        command = [*before, f"{PROGRAMS}/stack_use", str(server.port), "9"]
+        plain = depths(said(command, environment))
+        if mode:
+            used = observe(mode, *command, modes=modes, env=environment).process.stdout
+        else:
+            used = said(command, {**environment, "LD_PRELOAD": LIBBERTH, "BERTH_RECORD": folder})
+    used = depths(used)
+    equal(used.keys(), plain.keys(), "calls")
+    more = {name: used[name] - plain[name] for name in plain}
+    deepest = max(more, key=more.get)
+    print(f"# {mode} {before[1:]}: {deepest}, {more[deepest]} bytes")
+    assert 0 < more[deepest] < LAW, more
+
+
 def test_stack():
     """A hook needs less than 4 KiB of stack, whatever it goes through"""
     for mode in MODES:
         fresh_namespace()
-        with Closing() as server:
-            command = [f"{PROGRAMS}/stack_use", str(server.port), "9"]
-            plain = depths(subprocess.run(command, capture_output=True, text=True,
-                                          check=True).stdout)
-            with tempfile.TemporaryDirectory() as folder:
-                os.environ["BERTH_LOG"] = os.path.join(folder, "log")
-                try:
-                    used = depths(observe(mode, *command).process.stdout)
-                finally:
-                    del os.environ["BERTH_LOG"]
-        over = {name: used[name] - plain[name] for name in plain if used[name] - plain[name] >= LAW}
-        equal(over, {}, f"bytes more than without berth, {mode}")
+        shallow(mode)
+
+
+def test_stack_first_event():
+    """... where the first event makes the recording"""
+    shallow(None)
+
+
+@contextlib.contextmanager
+def held(listening):
+    """All ports of the set: by listeners, or by sockets that share them."""
+    with contextlib.ExitStack() as stack:
+        for port in HELD:
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("0.0.0.0", port))
+            if listening:
+                s.listen()
+        yield
+
+
+def test_stack_far():
+    """... where each port is held, or shared, and with late_bind"""
+    for mode in FAR:
+        for listening in True, False:
+            for before in (), (f"{PROGRAMS}/without_netlink", "EPERM"):
+                fresh_namespace()
+                with held(listening):
+                    shallow(mode, *before, modes=FAR)
+
+
+def small_stacks(mode, modes):
+    with Closing() as server:
+        o = observe(mode, f"{PROGRAMS}/stack_use", "small", server.port, modes=modes)
+    equal((o.process.returncode, o.process.stdout), (0, "done\n"), mode)
+    equal(total(o, "connect"), 20 * 3, mode)
 
 
 def test_small_stacks():
     """Threads with stacks of 16 KiB"""
     for mode in MODES:
         fresh_namespace()
-        with Closing() as server:
-            o = observe(mode, f"{PROGRAMS}/stack_use", "small", server.port)
-        equal((o.process.returncode, o.process.stdout), (0, "done\n"), mode)
-        equal(total(o, "connect"), 20 * 3, mode)
+        small_stacks(mode, MODES)
+    for mode in FAR:
+        fresh_namespace()
+        with held(listening=True):
+            small_stacks(mode, FAR)
 
 
 # --- clone ------------------------------------------------------------------------------------

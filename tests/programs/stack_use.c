@@ -50,6 +50,17 @@ static void *do_bind(void *unused)
   return unused;
 }
 
+static void *do_name(void *unused)
+{
+  struct sockaddr_in name;
+  socklen_t size = sizeof name;
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  bind(fd, (struct sockaddr *)&any_port, sizeof any_port);
+  getsockname(fd, (struct sockaddr *)&name, &size);
+  close(fd);
+  return unused;
+}
+
 static void *do_listen(void *unused)
 {
   int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -89,9 +100,9 @@ static void *do_fastopen(void *unused)
 static const struct {
   const char *name;
   void *(*run)(void *);
-} calls[] = {{"nothing", do_nothing},   {"connect", do_connect},  {"refused", do_refused},
-             {"bind", do_bind},         {"listen", do_listen},    {"sendto", do_sendto},
-             {"sendmmsg", do_sendmmsg}, {"fastopen", do_fastopen}};
+} calls[] = {{"nothing", do_nothing}, {"connect", do_connect},   {"refused", do_refused},
+             {"bind", do_bind},       {"name", do_name},         {"listen", do_listen},
+             {"sendto", do_sendto},   {"sendmmsg", do_sendmmsg}, {"fastopen", do_fastopen}};
 #define CALLS (sizeof calls / sizeof *calls)
 
 static size_t depth_of(void *(*run)(void *))
