@@ -23,6 +23,7 @@
 
 static struct sockaddr_in server, any_port, odd_family;
 static char *hole; /* a page that may be used, and behind it none */
+static char *closed; /* a page that may not be read */
 
 /* --- descriptors ----------------------------------------------------------------------------- */
 
@@ -95,12 +96,13 @@ static int pointers(struct pointer list[POINTERS], const struct sockaddr_in *goo
       {"null", NULL},
       {"one", (void *)1},
       {"hole", hole + PAGE},
+      {"closed", closed},
       {"kernel", (void *)(uintptr_t)UINT64_C(0xffff800000001000)},
       {"not canonical", (void *)(uintptr_t)UINT64_C(0x0000900000001000)},
       {"edge 1", at_edge(good, 1)},
   };
   memcpy(list, all, sizeof all);
-  return 10;
+  return 11;
 }
 
 static const socklen_t lengths[] = {
@@ -345,7 +347,8 @@ int main(int argc, char **argv)
   odd_family = server;
   odd_family.sin_family = 77;
   hole = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (hole == MAP_FAILED || munmap(hole + PAGE, PAGE))
+  closed = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (hole == MAP_FAILED || closed == MAP_FAILED || munmap(hole + PAGE, PAGE))
     return 1;
   addresses("connect", do_connect, &server);
   addresses("bind", do_bind, &any_port);
