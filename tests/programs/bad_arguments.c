@@ -22,7 +22,7 @@
 #define OPTION_LOCAL_PORT_RANGE 51
 
 static struct sockaddr_in server, any_port, odd_family;
-static char *hole; /* a page that may be used, and behind it none */
+static char *hole;   /* a page that may be used, and behind it none */
 static char *closed; /* a page that may not be read */
 
 /* --- descriptors ----------------------------------------------------------------------------- */
