@@ -24,6 +24,10 @@ static void the_published_vectors_hold(void **state)
     words[i] = UINT64_C(0x0706050403020100) + i * UINT64_C(0x0808080808080808);
   for (size_t count = 0; count < 8; count++)
     assert_int_equal(siphash(key, words, count), expected[count]);
+  /* 12 and 15 bytes. */
+  assert_int_equal(siphash_with_tail(key, words, 1, 0x0b0a0908, 4), UINT64_C(0x751e8fbc860ee5fb));
+  assert_int_equal(siphash_with_tail(key, words, 1, UINT64_C(0x0e0d0c0b0a0908), 7),
+                   UINT64_C(0xa129ca6149be45e5));
 }
 
 int main(void)
