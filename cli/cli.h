@@ -26,7 +26,7 @@ struct command {
 };
 
 extern const struct command check_command, compile_command, env_command, explain_command,
-    log_command, reach_command, run_command, stats_command;
+    log_command, reach_command, run_command, simulate_command, stats_command;
 
 /* "berth: WHERE: WHAT" on stderr. */
 __attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);
