@@ -86,6 +86,10 @@ static void set_rule(json_t *o, const struct record_event *e, const char *rule)
     set(o, "berth.via", json_string(via_word(e->via)));
     set(o, "berth.tries", integer(e->tries));
   }
+  if (e->refused_low)
+    set(o, "berth.refused",
+        json_sprintf(e->refused_high > e->refused_low ? "%u-%u" : "%u", e->refused_low,
+                     e->refused_high));
   if (e->unsteered)
     set(o, "berth.unsteered", json_string(unsteered_word(e->unsteered)));
 }

@@ -213,7 +213,8 @@ struct record_event {
   uint32_t tries;    /* candidates offered to the kernel */
   uint8_t unsteered; /* enum above */
   uint8_t reserved1[3];
-  uint32_t reserved2[7];
+  uint16_t refused_low, refused_high; /* of the candidates that were refused, the last; 0: none */
+  uint32_t reserved2[6];
 };
 #define RECORD_EVENT_WORDS 15
 static_assert(sizeof(struct record_event) == RECORD_EVENT_WORDS * 8, "layout");

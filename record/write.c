@@ -216,6 +216,8 @@ void record_steer(struct record_event *e, const struct record_steering *s)
 {
   e->rule = 0;
   e->tries = s ? s->tries : 0;
+  e->refused_low = s ? s->refused_low : 0;
+  e->refused_high = s ? s->refused_high : 0;
   e->via = s ? s->via : RECORD_VIA_NONE;
   e->unsteered = s ? s->unsteered : RECORD_STEERED;
 }

@@ -52,10 +52,11 @@ void record_moved(const struct record_map *map, uint32_t process, uint64_t netwo
 
 /* What a rule did with a call. */
 struct record_steering {
-  const char *rule;  /* its name, at most 63 bytes */
-  uint32_t tries;    /* candidates offered to the kernel */
-  uint8_t via;       /* enum record_via: how the last one was offered */
-  uint8_t unsteered; /* enum record_unsteered */
+  const char *rule;                   /* its name, at most 63 bytes */
+  uint32_t tries;                     /* candidates offered to the kernel */
+  uint16_t refused_low, refused_high; /* the last one that it refused; 0: none */
+  uint8_t via;                        /* enum record_via: how the last one was offered */
+  uint8_t unsteered;                  /* enum record_unsteered */
   bool claimed, exhausted, kernel, outside, stuck; /* counters to raise by one; matched always is */
 };
 
@@ -64,7 +65,8 @@ struct record_steering {
 void record_steer(struct record_event *e, const struct record_steering *s);
 
 /* Counts the event in the process's row, its destination's and its rule's, and puts it into the
- * ring. `s` may be NULL: no rule took it. Fills in e->rule, tries, via and unsteered. */
+ * ring. `s` may be NULL: no rule took it. Fills in e->rule, tries, via, unsteered and what
+ * was refused. */
 void record_write(const struct record_map *map, uint32_t process, struct record_event *e,
                   const struct record_steering *s);
 

@@ -19,6 +19,7 @@ void claim_begin(struct claim *c)
   c->rule = NULL;
   c->outcome = CLAIM_NO_RULE;
   c->tries = 0;
+  c->refused = (struct candidate){0};
   c->unsteered = RECORD_STEERED;
   c->keeps = c->bound = c->ranged = c->stuck = c->forbidden = c->flow.binds = false;
   c->flow.local_scope = 0;
@@ -150,8 +151,10 @@ static enum offer_answer offer_set(struct offering *o)
   while (answer == OFFER_REFUSED && may_offer(c) && candidates_next(&c->candidates, &c->offer)) {
     c->tries++;
     answer = c->offer.by_range ? offer_range(o) : offer_bind(o, false);
-    if (answer == OFFER_REFUSED)
+    if (answer == OFFER_REFUSED) {
+      c->refused = c->offer;
       candidates_refused(&c->candidates, &c->offer);
+    }
   }
   if (answer == OFFER_REFUSED && o->has_resort && may_offer(c)) {
     c->offer = o->resort;

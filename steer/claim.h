@@ -47,6 +47,7 @@ struct claim {
   struct candidates_flow flow;
   struct candidates candidates;
   struct candidate offer;
+  struct candidate refused; /* the last one that was; zeros: none */
   uint32_t tries;
   enum claim_outcome outcome;
   sa_family_t family; /* of the sockaddr that the call was given; at bind() the socket's too */

@@ -59,8 +59,10 @@ static enum offer_answer offer_set(struct offering *o)
   while (answer == OFFER_REFUSED && candidates_next(&c->candidates, &c->offer)) {
     c->tries++;
     answer = offer_port(o);
-    if (answer == OFFER_REFUSED)
+    if (answer == OFFER_REFUSED) {
+      c->refused = c->offer;
       candidates_refused(&c->candidates, &c->offer);
+    }
   }
   candidates_end(&c->candidates);
   return answer;

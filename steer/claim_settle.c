@@ -25,6 +25,8 @@ const struct record_steering *claim_settle(struct claim *c, int fd, struct recor
   bool kept = in_set && e->chosen_by == RECORD_POLICY; /* of an earlier call */
   s->rule = c->rule->name;
   s->tries = c->tries;
+  s->refused_low = c->refused.low;
+  s->refused_high = c->refused.high;
   s->via = c->tries ? c->via : RECORD_VIA_NONE;
   s->unsteered = c->outcome == CLAIM_FELL_BACK ? RECORD_EXHAUSTED : c->unsteered;
   s->claimed = (given || kept) && e->error != EADDRNOTAVAIL; /* else it is stuck */
