@@ -25,8 +25,8 @@ struct command {
   const char *usage; /* all of what -h prints */
 };
 
-extern const struct command check_command, compile_command, env_command, explain_command,
-    log_command, reach_command, run_command, simulate_command, stats_command;
+extern const struct command check_command, compile_command, doctor_command, env_command,
+    explain_command, log_command, reach_command, run_command, simulate_command, stats_command;
 
 /* "berth: WHERE: WHAT" on stderr. */
 __attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);

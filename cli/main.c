@@ -6,8 +6,8 @@
 #include "policy/nearest.h"
 
 static const struct command *const commands[] = {
-    &run_command,     &log_command,      &stats_command, &check_command, &compile_command,
-    &explain_command, &simulate_command, &reach_command, &env_command};
+    &run_command,     &log_command,    &stats_command,    &check_command, &compile_command,
+    &explain_command, &doctor_command, &simulate_command, &reach_command, &env_command};
 #define COMMANDS ((int)(sizeof commands / sizeof *commands))
 
 static void usage(FILE *out)

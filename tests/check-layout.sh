@@ -19,6 +19,7 @@ is "record/ includes nothing of ours" "$(trespasses record | grep -v '"counters.
 is "policy/ includes nothing of ours" "$(trespasses policy)" ""
 is "kernel/ includes nothing of ours" "$(trespasses kernel)" ""
 is "simulate/ includes kernel/ and policy/ alone" "$(trespasses simulate kernel policy)" ""
+is "doctor/ includes kernel/ and policy/ alone" "$(trespasses doctor kernel policy)" ""
 is "steer/ includes record/ and policy/ alone" "$(trespasses steer record policy)" ""
 is "steer/ does not read recordings" "$(grep -ln 'record/read\.h' steer/*.[ch])" ""
 is "preload/ includes steer/ alone" "$(trespasses preload steer)" ""
@@ -29,7 +30,7 @@ only() {
 	header=$2
 	shift 2
 	is "$what" "$(grep -lrE "#include <$header>" --include='*.[ch]' preload steer policy record \
-		kernel simulate cli | grep -vE "$(printf '^%s|' "$@" | sed 's/|$//')")" ""
+		kernel simulate doctor cli | grep -vE "$(printf '^%s|' "$@" | sed 's/|$//')")" ""
 }
 only "jansson.h is included in policy/parse.c and cli/ alone" 'jansson\.h' 'policy/parse\.c$' cli/
 only "libelf is included in cli/executable.c alone" '(gelf|libelf)\.h' 'cli/executable\.c$'
