@@ -9,6 +9,7 @@
 #include "cli/gather.h"
 #include "cli/print.h"
 #include "cli/recordings.h"
+#include "cli/why.h"
 
 static const char usage[] =
     "Usage: berth log [OPTIONS] [RECORDING|DIRECTORY...]\n"
@@ -22,6 +23,7 @@ static const char usage[] =
     "  -L, --local-ports PORTS   only these local ports: 40000-40999,41005\n"
     "  -D, --destination DEST    only this destination: [ADDR[/LEN]][:]PORTS\n"
     "  -p, --pid PID             only this process\n"
+    "      --why                 say why each port was chosen, or why there was none\n"
     "  -h, --help                this text\n"
     "  -V, --version             the version\n";
 
@@ -41,6 +43,7 @@ static const struct option long_options[] = {
     {"local-ports", required_argument, NULL, 'L'},
     {"destination", required_argument, NULL, 'D'},
     {"pid", required_argument, NULL, 'p'},
+    {"why", no_argument, NULL, 'w'},
     COMMON_OPTIONS,
     {0},
 };
@@ -62,6 +65,7 @@ static bool set_option(struct log_options *o, int c)
   switch (c) {
   case 'f': o->follow = true; return true;
   case 'j': o->printer.json = true; return true;
+  case 'w': o->printer.reason = why; return true;
   case 'Z': m->failed_only = true; return true;
   case '4': m->ipv4_only = true; return true;
   case '6': m->ipv6_only = true; return true;

@@ -28,12 +28,22 @@ static long utc_offset(uint64_t nanoseconds)
 }
 
 static void print_text(FILE *out, const struct record_event *e, const struct event_origin *origin,
-                       const struct text_style *style)
+                       const struct text_style *style, const char *reason)
 {
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
   text_event(&t, e, origin->process->name, origin->rule, style);
-  fwrite(line, 1, (size_t)(t.at - t.start), out);
+  size_t size = (size_t)(t.at - t.start) - 1; /* without its newline */
+  fprintf(out, "%.*s%s%s\n", (int)size, line, reason[0] ? ": " : "", reason);
+}
+
+static void print_json(FILE *out, const struct record_event *e, const struct event_origin *origin,
+                       const struct text_style *style, const char *reason)
+{
+  json_t *o = json_event(e, origin, style);
+  if (reason[0])
+    json_object_set_new(o, "berth.why", json_string(reason));
+  json_print(out, o);
 }
 
 void print_event(const struct record_event *e, const struct event_origin *origin, void *context)
@@ -48,8 +58,9 @@ void print_event(const struct record_event *e, const struct event_origin *origin
   if (net && origin->process->net_namespace == net)
     style.scope_name = name_scope;
   style.utc_offset = p->json ? 0 : utc_offset(e->time);
+  const char *reason = p->reason ? p->reason(e, origin) : "";
   if (p->json)
-    json_print(p->out, json_event(e, origin, &style));
+    print_json(p->out, e, origin, &style, reason);
   else
-    print_text(p->out, e, origin, &style);
+    print_text(p->out, e, origin, &style, reason);
 }

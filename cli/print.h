@@ -15,6 +15,8 @@ struct printer {
   FILE *out;
   bool json;
   struct event_match match; /* what it leaves out */
+  /* What is said of an event behind its line, "" for nothing; or NULL. */
+  const char *(*reason)(const struct record_event *e, const struct event_origin *origin);
 };
 
 /* A follow_event; `context` is the struct printer. */

@@ -17,6 +17,7 @@
 #include "cli/recordings.h"
 #include "cli/steering.h"
 #include "cli/summary.h"
+#include "cli/why.h"
 
 static const char usage[] =
     "Usage: berth run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
@@ -30,6 +31,7 @@ static const char usage[] =
     "      --record FILE   keep the recording there (else it is deleted at the end)\n"
     "      --events N      events that the recording keeps (default 65536)\n"
     "      --exec          become COMMAND, the same process: read it with `berth log`\n"
+    "      --why           say why each port was chosen (why there was none is said anyhow)\n"
     "  -f, --follow        accepted, and always so: what COMMAND starts is seen too\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"
@@ -58,6 +60,7 @@ static const struct option long_options[] = {
     {"record", required_argument, NULL, 'r'},
     {"events", required_argument, NULL, 'e'},
     {"exec", no_argument, NULL, 'x'},
+    {"why", no_argument, NULL, 'w'},
     {"follow", no_argument, NULL, 'f'},
     {"pid", required_argument, NULL, 'p'},
     {"policy", required_argument, NULL, 'P'},
@@ -92,6 +95,7 @@ static void set_option(struct run *run, int c)
   case 'c': run->quiet = run->summary = true; break;
   case 'C': run->summary = true; break;
   case 'r': run->record = optarg; break;
+  case 'w': run->printer.reason = why; break;
   case 'x': run->exec = true; break;
   case 'P': run->steering.file = optarg; break;
   default: one_rule_take(&run->steering.rule, c, optarg); break;
@@ -113,6 +117,8 @@ static bool check_options(struct run *run, int operands)
 static bool open_output(struct run *run)
 {
   run->printer.out = stderr;
+  if (!run->printer.reason)
+    run->printer.reason = why_shortage;
   if (!run->output)
     return true;
   run->printer.out = fopen(run->output, "we");

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+#include "cli/why_here.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/look.h"
+
+static struct {
+  struct doctor_view view;
+  struct destinations destinations;
+  struct holders holders;
+  bool has_holders;
+  int error;
+  uint64_t time; /* CLOCK_MONOTONIC in ms; 0: never looked */
+} look;
+
+static uint64_t now_ms(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void look_again(void)
+{
+  diag_free(&look.view.sockets);
+  destinations_free(&look.destinations);
+  holders_free(&look.holders);
+  memset(&look, 0, sizeof look);
+  look.error = look_here(&look.view);
+  if (!destinations_find(&look.destinations, &look.view))
+    look.destinations.count = 0;
+}
+
+const struct doctor_view *here(void)
+{
+  uint64_t now = now_ms();
+  if (!look.time || now - look.time >= 1000) {
+    look_again();
+    look.time = now_ms();
+  }
+  return look.error ? NULL : &look.view;
+}
+
+static bool is_unspecified(const uint8_t address[16])
+{
+  static const uint8_t none[16], none_ipv4[16] = {[10] = 0xff, [11] = 0xff};
+  return memcmp(address, none, 16) == 0 || memcmp(address, none_ipv4, 16) == 0;
+}
+
+const struct destination *here_destination(const uint8_t local[16], const uint8_t peer[16],
+                                           uint16_t peer_port)
+{
+  for (uint32_t i = 0; i < look.destinations.count; i++) {
+    const struct destination *d = &look.destinations.list[i];
+    if (d->peer_port == peer_port && memcmp(d->peer, peer, 16) == 0 &&
+        (is_unspecified(local) || memcmp(d->local, local, 16) == 0))
+      return d;
+  }
+  return NULL;
+}
+
+const struct diag_socket *here_port(uint16_t port)
+{
+  const struct diag_socket *found = NULL;
+  for (uint32_t i = 0; i < look.view.sockets.count; i++) {
+    const struct diag_socket *s = &look.view.sockets.sockets[i];
+    if (s->local_port != port)
+      continue;
+    if (!s->peer_port)
+      return s;
+    found = found && found->state != DIAG_TIME_WAIT ? found : s;
+  }
+  return found;
+}
+
+const struct diag_socket *here_tuple(const struct record_event *e)
+{
+  for (uint32_t i = 0; i < look.view.sockets.count; i++) {
+    const struct diag_socket *s = &look.view.sockets.sockets[i];
+    if (s->local_port == e->local_port && s->peer_port == e->peer_port &&
+        memcmp(s->peer, e->peer, 16) == 0 &&
+        (is_unspecified(e->local) || memcmp(s->local, e->local, 16) == 0))
+      return s;
+  }
+  return NULL;
+}
+
+static const struct holders *all_holders(void)
+{
+  if (!look.has_holders)
+    look.holders = holders_read();
+  look.has_holders = true;
+  return &look.holders;
+}
+
+uint32_t here_holder(const struct diag_socket *s)
+{
+  return holders_find(all_holders(), s->inode);
+}
+
+static int compare(const void *a, const void *b)
+{
+  uint32_t p = *(const uint32_t *)a, q = *(const uint32_t *)b;
+  return (p > q) - (p < q);
+}
+
+/* The number that comes most often in a sorted list, 0 left aside. */
+static uint32_t most_frequent(const uint32_t *list, uint32_t size, uint32_t *count)
+{
+  uint32_t most = 0;
+  *count = 0;
+  for (uint32_t first = 0, end; first < size; first = end) {
+    for (end = first + 1; end < size && list[end] == list[first]; end++)
+      ;
+    if (list[first] && end - first > *count) {
+      *count = end - first;
+      most = list[first];
+    }
+  }
+  return most;
+}
+
+uint32_t here_main_holder(const struct destination *d, uint32_t *count)
+{
+  uint32_t *pids = calloc(d->sockets + 1, sizeof *pids), found = 0, most = 0;
+  *count = 0;
+  for (uint32_t i = 0; pids && i < look.view.sockets.count && found < d->sockets; i++) {
+    const struct diag_socket *s = &look.view.sockets.sockets[i];
+    if (memcmp(s->local, d->local, 16) == 0 && memcmp(s->peer, d->peer, 16) == 0 &&
+        s->peer_port == d->peer_port)
+      pids[found++] = here_holder(s);
+  }
+  if (pids) {
+    qsort(pids, found, sizeof *pids, compare);
+    most = most_frequent(pids, found, count);
+  }
+  free(pids);
+  return most;
+}
+
+uint32_t here_occupied(void)
+{
+  uint8_t *used = calloc(65536, 1);
+  const struct doctor_view *v = &look.view;
+  uint32_t count = 0;
+  for (uint32_t i = 0; used && i < v->sockets.count; i++)
+    used[v->sockets.sockets[i].local_port] = 1;
+  for (uint32_t port = v->ports->low; used && port <= v->ports->high; port++)
+    count += used[port] || v->holds[port];
+  free(used);
+  return count;
+}
