@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cli/cli.h"
@@ -100,6 +101,8 @@ struct open_recordings {
   struct recordings found;
   struct followed *followed;
   size_t count;
+  char **folders; /* the operands that are: where new ones may appear */
+  int folder_count;
 };
 
 /* Everything so far, in time's order where it comes from several recordings. */
@@ -142,14 +145,36 @@ static bool is_new(const struct recordings *known, const char *path)
 }
 
 /* Recordings that have appeared in the directories since. */
-static void open_new(struct open_recordings *all, int count, char **operands)
+static void open_new(struct open_recordings *all)
 {
-  struct recordings now = recordings_find("log", count, operands);
+  struct recordings now = recordings_find("log", all->folder_count, all->folders);
   for (size_t i = 0; i < now.count; i++)
     if (is_new(&all->found, now.list[i].path))
       open_one(all, &now.list[i]);
   recordings_free(&all->found);
   all->found = now;
+}
+
+static void close_one(struct followed *f)
+{
+  follow_end(&f->follower);
+  free(f->path);
+}
+
+/* Recordings that were deleted, to their end: each holds a descriptor, and its file's blocks. */
+static void close_gone(struct log_options *o, struct open_recordings *all)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < all->count; i++) {
+    struct followed *f = &all->followed[i];
+    if (recording_is_gone(&f->follower.reader)) {
+      follow_read(&f->follower, true, print_event, &o->printer);
+      close_one(f);
+    } else {
+      all->followed[kept++] = *f;
+    }
+  }
+  all->count = kept;
 }
 
 /* Says which recordings could not be read to the end. */
@@ -164,7 +189,7 @@ static bool say_broken(const struct open_recordings *all)
   return any;
 }
 
-static int follow_on(struct log_options *o, struct open_recordings *all, int count, char **operands)
+static int follow_on(struct log_options *o, struct open_recordings *all, bool looks)
 {
   const struct timespec tick = {.tv_nsec = 20 * 1000000};
   for (unsigned n = 1;; n++) {
@@ -173,24 +198,44 @@ static int follow_on(struct log_options *o, struct open_recordings *all, int cou
     if (fflush(o->printer.out) || ferror(o->printer.out) || say_broken(all))
       return EXIT_TROUBLE;
     nanosleep(&tick, NULL);
-    if (n % 10 == 0)
-      open_new(all, count, operands);
+    if (n % 10 == 0) {
+      close_gone(o, all);
+      if (looks)
+        open_new(all);
+    }
   }
 }
 
 static void close_all(struct open_recordings *all)
 {
-  for (size_t i = 0; i < all->count; i++) {
-    follow_end(&all->followed[i].follower);
-    free(all->followed[i].path);
-  }
+  for (size_t i = 0; i < all->count; i++)
+    close_one(&all->followed[i]);
   free(all->followed);
+  free(all->folders);
+}
+
+static bool is_folder(const char *path)
+{
+  struct stat s;
+  return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+/* An operand that is a file is there from the beginning: it is not looked for again. */
+static void find_folders(struct open_recordings *all, int count, char **operands)
+{
+  all->folders = calloc((size_t)count + 1, sizeof *all->folders);
+  if (!all->folders)
+    abort();
+  for (int i = 0; i < count; i++)
+    if (is_folder(operands[i]))
+      all->folders[all->folder_count++] = operands[i];
 }
 
 static int log_recordings(struct log_options *o, int count, char **operands)
 {
   struct open_recordings all = {.found = recordings_find("log", count, operands)};
   bool trouble = all.found.trouble;
+  find_folders(&all, count, operands);
   if (!count)
     recordings_say_none(&all.found, "log");
   for (size_t i = 0; i < all.found.count; i++)
@@ -201,7 +246,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
     print_gathered(o, &all);
   trouble |= fflush(o->printer.out) != 0 || say_broken(&all);
   if (o->follow && !trouble)
-    trouble = follow_on(o, &all, count, operands) != EXIT_YES;
+    trouble = follow_on(o, &all, !count || all.folder_count) != EXIT_YES;
   close_all(&all);
   recordings_free(&all.found);
   return trouble ? EXIT_TROUBLE : EXIT_YES;

@@ -169,14 +169,27 @@ const char *recording_open(struct record_reader *reader, const struct recording 
 
 /* --- tidying ----------------------------------------------------------------------------- */
 
+/* Of one that is not mapped, as the kernel says. */
+static bool nobody_writes(struct record_reader *reader)
+{
+  return !(reader->flags & RECORD_HIDDEN_USE) || !process_any_running(reader);
+}
+
 bool recording_is_unused(int directory, const char *name)
 {
   struct record_reader reader;
   if (record_is_mapped(directory, name) || record_open_entry(&reader, directory, name))
     return false;
-  bool unused = !(reader.flags & RECORD_HIDDEN_USE) || !process_any_running(&reader);
+  bool unused = nobody_writes(&reader);
   record_close(&reader);
   return unused;
+}
+
+bool recording_is_gone(struct record_reader *reader)
+{
+  struct stat s;
+  return fstat(reader->fd, &s) == 0 && !s.st_nlink && !record_is_mapped_still(reader->fd) &&
+         nobody_writes(reader);
 }
 
 bool recording_delete(int directory, const char *name)

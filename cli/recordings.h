@@ -48,6 +48,9 @@ const char *recording_open(struct record_reader *reader, const struct recording 
  * symbolic link. */
 bool recording_is_unused(int directory, const char *name);
 
+/* Whether an open recording was deleted, and no process maps it any more: nothing will come. */
+bool recording_is_gone(struct record_reader *reader);
+
 /* Deletes a recording that is not used, and the policy beside it. Returns false where it is, or
  * could not be deleted. */
 bool recording_delete(int directory, const char *name);

@@ -158,16 +158,28 @@ static int map_file(int fd, const struct plan *p, struct record_map *map)
   return 0;
 }
 
+static bool refuses_lease(int fd)
+{
+  /* A lease is held until the file is closed; who opens it for writing just now makes the kernel
+   * send a signal, so one that nobody minds. */
+  sys_fcntl(fd, F_SETSIG, SIGURG);
+  return sys_fcntl(fd, F_SETLEASE, F_RDLCK) != 0;
+}
+
 bool record_is_mapped(int directory, const char *name)
 {
   int fd = sys_open(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
   if (fd < 0)
     return true;
-  /* A lease is held until the file is closed; who opens it for writing just now makes the kernel
-   * send a signal, so one that nobody minds. */
-  sys_fcntl(fd, F_SETSIG, SIGURG);
-  bool refused = sys_fcntl(fd, F_SETLEASE, F_RDLCK) != 0;
+  bool refused = refuses_lease(fd);
   sys_close(fd);
+  return refused;
+}
+
+bool record_is_mapped_still(int fd)
+{
+  bool refused = refuses_lease(fd);
+  sys_fcntl(fd, F_SETLEASE, F_UNLCK);
   return refused;
 }
 

@@ -72,6 +72,9 @@ int record_attach(const char *path, struct record_map *map);
  * Also true where that cannot be found out; and on overlayfs it is always false. */
 bool record_is_mapped(int directory, const char *name);
 
+/* The same of a file that is open for reading only, and may have been deleted. */
+bool record_is_mapped_still(int fd);
+
 void record_unmap(struct record_map *map);
 
 #endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command: what `berth run` is to a program, a shell and an init system, and what `log`,
 `stats`, `env` and the variables do."""
+import contextlib
 import ctypes
 import os
 import re
@@ -597,6 +598,51 @@ def test_log_follows_directory():
             subprocess.run(traffic(server, closed), env=preloaded, check=True)
             equal(outcomes(json_lines(log.stdout.readline() + log.stdout.readline())),
                   ["ok", "ECONNREFUSED"], "events")
+
+
+def deleted_files(process):
+    """How many files that have no name any more it holds open."""
+    folder, count = f"/proc/{process.pid}/fd", 0
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += os.readlink(f"{folder}/{fd}").endswith("(deleted)")
+    return count
+
+
+def delete_recordings(folder):
+    for name in os.listdir(folder):
+        os.unlink(os.path.join(folder, name))
+
+
+def test_log_follows_deleted():
+    """log -f DIR: a deleted recording is followed while its program runs, then closed"""
+    with tempfile.TemporaryDirectory() as folder, Server() as server, closed_port() as closed, \
+            started([BERTH, "log", "-f", "--json", folder]) as log:
+        preloaded = environment(LD_PRELOAD=LIBBERTH, BERTH_RECORD=folder)
+        for _ in range(3):
+            subprocess.run(traffic(server, closed), env=preloaded, check=True)
+            log.stdout.readline(), log.stdout.readline()
+        with started(program(STEPS), env=preloaded) as process:
+            pid = int(process.stdout.readline())
+            for _ in range(3):
+                step(process, server)
+                equal(json_lines(log.stdout.readline())[0]["process.pid"], pid, "pid")
+                delete_recordings(folder)
+                wait_for(lambda: deleted_files(log) == 1)
+        wait_for(lambda: not deleted_files(log))
+
+
+def test_log_follows_deleted_file():
+    """log -f FILE: is silent once the file was deleted"""
+    with tempfile.TemporaryDirectory() as folder, Server() as server, closed_port() as closed:
+        recording = f"{folder}/x.berth"
+        berth("run", "-q", "--record", recording, "--", *traffic(server, closed))
+        with started([BERTH, "log", "-f", recording]) as log:
+            log.stdout.readline(), log.stdout.readline()
+            os.unlink(recording)
+            wait_for(lambda: not deleted_files(log))
+            log.terminate()
+            equal(log.stderr.read(), "", "stderr")
 
 
 def test_log_merges():
