@@ -119,21 +119,15 @@ static void print_gathered(struct log_options *o, struct open_recordings *all)
   free(g.events);
 }
 
-static bool open_one(struct open_recordings *all, const struct recording *recording)
+static void add_followed(struct open_recordings *all, const char *path,
+                         struct record_reader *reader)
 {
-  struct record_reader reader;
-  const char *path = recording->path, *problem = recording_open(&reader, recording);
-  if (problem) {
-    complain("log", "%s: %s", path, problem);
-    return false;
-  }
   struct followed *more = realloc(all->followed, (all->count + 1) * sizeof *more);
-  if (!more || !follow_begin(&more[all->count].follower, &reader))
+  if (!more || !follow_begin(&more[all->count].follower, reader))
     abort();
   more[all->count].path = strdup(path);
   all->followed = more;
   all->count++;
-  return true;
 }
 
 static bool is_new(const struct recordings *known, const char *path)
@@ -144,15 +138,39 @@ static bool is_new(const struct recordings *known, const char *path)
   return true;
 }
 
+/* Opens what was found and is not among `known`. What is not there yet is taken out again, as if it
+ * had not been found. Returns false where one was refused. */
+static bool open_found(struct open_recordings *all, const struct recordings *known)
+{
+  struct recordings *found = &all->found;
+  size_t kept = 0;
+  bool ok = true;
+  for (size_t i = 0; i < found->count; i++) {
+    struct recording *recording = &found->list[i];
+    struct record_reader reader;
+    enum recording_opened opened = RECORDING_OPEN;
+    if (is_new(known, recording->path)) {
+      opened = recording_open("log", recording, &reader);
+      if (opened == RECORDING_OPEN)
+        add_followed(all, recording->path, &reader);
+    }
+    ok &= opened != RECORDING_REFUSED;
+    if (opened == RECORDING_NOT_YET)
+      free(recording->path);
+    else
+      found->list[kept++] = *recording;
+  }
+  found->count = kept;
+  return ok;
+}
+
 /* Recordings that have appeared in the directories since. */
 static void open_new(struct open_recordings *all)
 {
-  struct recordings now = recordings_find("log", all->folder_count, all->folders);
-  for (size_t i = 0; i < now.count; i++)
-    if (is_new(&all->found, now.list[i].path))
-      open_one(all, &now.list[i]);
-  recordings_free(&all->found);
-  all->found = now;
+  struct recordings known = all->found;
+  all->found = recordings_find("log", all->folder_count, all->folders);
+  open_found(all, &known);
+  recordings_free(&known);
 }
 
 static void close_one(struct followed *f)
@@ -238,8 +256,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   find_folders(&all, count, operands);
   if (!count)
     recordings_say_none(&all.found, "log");
-  for (size_t i = 0; i < all.found.count; i++)
-    trouble |= !open_one(&all, &all.found.list[i]);
+  trouble |= !open_found(&all, &(struct recordings){0});
   if (all.count == 1 && !o->lines)
     follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);
   else

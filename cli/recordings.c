@@ -161,10 +161,36 @@ void recordings_free(struct recordings *r)
   free(r->list);
 }
 
-const char *recording_open(struct record_reader *reader, const struct recording *recording)
+static const char *try_open(const struct recording *recording, struct record_reader *reader)
 {
   return recording->is_entry ? record_open_entry(reader, AT_FDCWD, recording->path)
                              : record_open(reader, AT_FDCWD, recording->path);
+}
+
+/* The magic comes last into a file that is being made. */
+static bool is_being_made(const char *path)
+{
+  uint64_t magic = 0;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0)
+    return errno == ENOENT;
+  bool being_made = pread(fd, &magic, sizeof magic, 0) >= 0 && !magic && record_is_mapped_still(fd);
+  close(fd);
+  return being_made;
+}
+
+enum recording_opened recording_open(const char *where, const struct recording *recording,
+                                     struct record_reader *reader)
+{
+  const char *problem = try_open(recording, reader);
+  if (problem && recording->is_entry) {
+    if (is_being_made(recording->path))
+      return RECORDING_NOT_YET;
+    problem = try_open(recording, reader); /* it may have been finished just now */
+  }
+  if (problem)
+    complain(where, "%s: %s", recording->path, problem);
+  return problem ? RECORDING_REFUSED : RECORDING_OPEN;
 }
 
 /* --- tidying ----------------------------------------------------------------------------- */

@@ -41,8 +41,11 @@ void recordings_free(struct recordings *r);
  * is taken. */
 void recordings_tidy(void);
 
-/* Opens one that was found: as record_open(). */
-const char *recording_open(struct record_reader *reader, const struct recording *recording);
+/* Opens one that was found. REFUSED was said on stderr, as `where`. One found in a directory may be
+ * deleted again, or its program still making it: NOT_YET. */
+enum recording_opened { RECORDING_OPEN, RECORDING_NOT_YET, RECORDING_REFUSED };
+enum recording_opened recording_open(const char *where, const struct recording *recording,
+                                     struct record_reader *reader);
 
 /* Whether it is a recording that no process maps any more, as far as can be told. Does not follow a
  * symbolic link. */

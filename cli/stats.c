@@ -24,11 +24,10 @@ static const struct option long_options[] = {
 static bool print_recording(const struct recording *recording, bool json)
 {
   struct record_reader reader;
-  const char *path = recording->path, *problem = recording_open(&reader, recording);
-  if (problem) {
-    complain("stats", "%s: %s", path, problem);
-    return false;
-  }
+  const char *path = recording->path;
+  enum recording_opened opened = recording_open("stats", recording, &reader);
+  if (opened != RECORDING_OPEN)
+    return opened == RECORDING_NOT_YET;
   bool ok = print_summary(stdout, &reader, json);
   if (!ok)
     complain("stats", "%s: out of memory", path);

@@ -600,6 +600,52 @@ def test_log_follows_directory():
                   ["ok", "ECONNREFUSED"], "events")
 
 
+@contextlib.contextmanager
+def being_made(path):
+    """A recording as its maker has it open before it says what the file is; write(bytes) does."""
+    with open(path, "wb+", buffering=0) as f:
+        f.truncate(8192)
+
+        def write(content):
+            f.seek(8)
+            f.write(content[8:])
+            f.seek(0)
+            f.write(content[:8])
+        yield write
+
+
+def test_log_unfinished():
+    """log, stats: one that is being made is not there yet; one that never will be is named"""
+    with tempfile.TemporaryDirectory() as folder:
+        with being_made(f"{folder}/x.berth"):
+            for command in "log", "stats":
+                done = berth(command, folder)
+                equal((done.returncode, done.stdout, done.stderr), (0, "", ""), command)
+        for command in "log", "stats":
+            assert "never finished" in refusal(2, command, folder)
+
+
+def test_log_follows_unfinished():
+    """log -f DIR: one that is being made when it is found is read once it is made"""
+    with tempfile.TemporaryDirectory() as folder, Server() as server, closed_port() as closed:
+        berth("run", "-q", "--record", f"{folder}/made", "--", *traffic(server, closed))
+        with open(f"{folder}/made", "rb") as f:
+            content = f.read()
+        os.mkdir(f"{folder}/new")
+        with being_made(f"{folder}/new/early.berth") as early, \
+                started([BERTH, "log", "-f", "--json", f"{folder}/new"]) as log, \
+                being_made(f"{folder}/new/late.berth") as late:
+            # When it has read this one, it has been at the others.
+            os.rename(f"{folder}/made", f"{folder}/new/whole.berth")
+            for write in None, early, late:
+                if write:
+                    write(content)
+                equal(outcomes(json_lines(log.stdout.readline() + log.stdout.readline())),
+                      ["ok", "ECONNREFUSED"], "events")
+            log.terminate()
+            equal(log.stderr.read(), "", "stderr")
+
+
 def deleted_files(process):
     """How many files that have no name any more it holds open."""
     folder, count = f"/proc/{process.pid}/fd", 0
