@@ -231,11 +231,24 @@ json_t *json_process(const struct process *p)
   return o;
 }
 
+/* DEL is the one control character that JSON lets stand as it is (RFC 8259 section 7), in strings
+ * alone. */
+static int put(const char *bytes, size_t size, void *out)
+{
+  const char *end = bytes + size, *del;
+  for (; (del = memchr(bytes, 0x7f, (size_t)(end - bytes))); bytes = del + 1) {
+    fwrite(bytes, 1, (size_t)(del - bytes), out);
+    fputs("\\u007f", out);
+  }
+  fwrite(bytes, 1, (size_t)(end - bytes), out);
+  return 0;
+}
+
 /* In ASCII: names are anybody's, and what goes to a terminal as it is could be a C1 control or turn
  * the direction of writing. */
 void json_print(FILE *out, json_t *object)
 {
-  json_dumpf(object, out, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+  json_dump_callback(object, put, out, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
   putc('\n', out);
   json_decref(object);
 }

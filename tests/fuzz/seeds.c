@@ -198,7 +198,7 @@ static void make(struct record_map *map, unsigned events, unsigned calls)
        .created = UINT64_C(1700000000000000000),
        .name = "curl",
        .namespaces = {RECORDING_NET, RECORDING_PID, 3}},
-      {.pid = 8, .parent_pid = 7, .uid = 1000, .name = "caf\xc3\xa9 \xff\033[1m\xe2\x80\xae"}};
+      {.pid = 8, .parent_pid = 7, .uid = 1000, .name = "caf\xc3\xa9 \xff\033[1m\xe2\x80\xae\177"}};
   char path[4096];
   snprintf(path, sizeof path, "%s/recording.tmp", folder);
   HOLDS(record_create(AT_FDCWD, path, shape, map) == 0 && unlink(path) == 0);
