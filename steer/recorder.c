@@ -100,10 +100,24 @@ void recorder_moved(uint64_t network)
     record_moved(map, row_of(c), network);
 }
 
+/* What glibc's pthread_atfork() calls, which programs link statically. musl has the other alone. Weak,
+ * for either refuses a library that needs what it lacks. */
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *)
+    __attribute__((weak));
+#pragma weak pthread_atfork
+
 static void forked(void)
 {
   self_forked();
   identity_forked();
+}
+
+static void watch_forks(void)
+{
+  if (__register_atfork)
+    __register_atfork(identity_forking, NULL, forked, NULL);
+  else if (pthread_atfork)
+    pthread_atfork(identity_forking, NULL, forked);
 }
 
 void recorder_start(void)
@@ -119,5 +133,5 @@ void recorder_start(void)
   log_start(recorder_config.log);
   atomic_store_explicit(&ready, true, memory_order_release);
   if (recorder_wanted())
-    pthread_atfork(identity_forking, NULL, forked);
+    watch_forks();
 }
