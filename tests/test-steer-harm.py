@@ -10,8 +10,8 @@ import tempfile
 from socket import AF_INET, AF_INET6
 
 import berthtest
-from berthtest import (LIBBERTH, Observed, Server, Skip, berth, equal, need, port_range,
-                       program)
+from berthtest import (LIBBERTH, Observed, Server, Skip, berth, equal, full_listener, need,
+                       port_range, program)
 
 SET = "41000-41099"
 
@@ -209,6 +209,29 @@ def test_connect_refuses_as_bare():
                 l.bind(('127.0.0.1', 0)); l.listen()
                 print('listening', connect(l, in4(port)))
         """, server.port, ways=EVERY_WAY)
+
+
+# --- signals ----------------------------------------------------------------------------------
+
+INTERRUPTED = """
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.siginterrupt(signal.SIGALRM, True)
+    for _ in range(3):
+        s = socket()
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        print(connect(s, in4(port)), connect(s, in4(port)))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        s.setblocking(False)
+        print(connect(s, in4(port)), port_of(s) != 0)
+"""
+
+
+def test_interrupted():
+    """a blocking connect that a signal interrupts goes on, once and twice, as without a policy"""
+    with full_listener() as listener:
+        for o in same(INTERRUPTED, listener.getsockname()[1]):
+            equal([(e["berth.call"], e["error.type"], e["berth.chosen_by"]) for e in o.events],
+                  3 * [("connect", "EINTR", "policy")], "events")
 
 
 # --- sockets that nobody saw made -------------------------------------------------------------
