@@ -51,7 +51,7 @@ static void copy_address(uint8_t to[16], const uint32_t *from, uint8_t family)
 
 static bool is_late(const struct nlmsghdr *header)
 {
-  const struct nlattr *a;
+  struct nlattr *a; /* const is cast away in the loop */
   struct inet_diag_sockopt options = {0};
   mnl_attr_for_each(a, header, sizeof(struct inet_diag_msg))
   {
