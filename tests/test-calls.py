@@ -154,14 +154,13 @@ def interrupted(how):
         equal((o.process.returncode, o.process.stderr), (0, ""), mode)
         words = o.process.stdout.split()
         made = dict(zip(words[::2], map(int, words[1::2])))
-        equal(made["handled"], 1, f"signals, {mode}")
+        assert made["handled"] > 0, mode
         calls = {key: total(o, key) for key in ("connect", "bind", "send")}
         equal((calls["bind"], calls["send"]), (made["binds"], made["sends"]), mode)
-        if how == "jump":  # a call that was jumped out of may have been counted by one side alone
-            assert abs(calls["connect"] - made["connects"]) <= 1500, (mode, calls, made)
-        else:
-            equal(calls["connect"], made["connects"], mode)
-        equal(o.total("events", "lost") + o.total("events", "torn"), 0, mode)
+        # A call that was jumped out of may be counted by one side alone, and leave half an event.
+        assert abs(calls["connect"] - made["connects"]) <= made["jumps"], (mode, calls, made)
+        assert o.total("events", "torn") <= made["jumps"], (mode, made)
+        equal((o.total("events", "lost"), made["jumps"] > 0), (0, how == "jump"), mode)
 
 
 def test_restart():
