@@ -231,7 +231,7 @@ static void thread(int exits)
 
 static void wait_for(pid_t child)
 {
-  int status;
+  int status = 0;
   must(child > 0 && waitpid(child, &status, 0) == child, "fork");
   if (WIFSIGNALED(status))
     raise(WTERMSIG(status));
