@@ -43,7 +43,7 @@ fetch() {
 	echo "suites: no source of $package could be fetched" >&2
 	return 1
 }
-for package in perl libevent; do
+for package in perl libevent curl; do
 	fetch "$package"
 done
 
