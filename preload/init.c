@@ -15,11 +15,11 @@
 #include "preload/loader.h"
 #include "steer/start.h"
 
-/* The value, if `variable` is NAME=VALUE of this name (which ends in '='). */
-static const char *value_of(const char *variable, const char *name)
+/* What follows in `variable`, NAME=VALUE, if it begins so. */
+static const char *value_of(const char *variable, const char *beginning)
 {
-  for (; *name; name++, variable++)
-    if (*variable != *name)
+  for (; *beginning; beginning++, variable++)
+    if (*variable != *beginning)
       return NULL;
   return variable;
 }
@@ -47,10 +47,23 @@ static void read_variable(struct start_environment *e, const char *variable)
       *variables[i].value = value_of(variable, variables[i].name);
 }
 
+/* As ld.so takes away the variables that are its own, for what this program executes: with all
+ * identities root's that has no AT_SECURE, and the environment would still be somebody else's. */
+static void drop_variables(void)
+{
+  char **to = environ;
+  for (char **from = environ; from && *from; from++)
+    if (!value_of(*from, "BERTH_"))
+      *to++ = *from;
+  if (to)
+    *to = NULL;
+}
+
 static void start(void)
 {
   struct start_environment e = {0};
   if (getauxval(AT_SECURE)) {
+    drop_variables();
     start_nothing();
     return;
   }

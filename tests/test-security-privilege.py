@@ -184,6 +184,31 @@ def test_file_capabilities():
     heeds_nothing(setcap)
 
 
+def test_setuid_executes():
+    """... and hands none on: what it executes as root without AT_SECURE finds the rest as it was"""
+    with root() as place:
+        program = f"{place}/bin/privileged"
+        shutil.copy(f"{place}/bin/steps", program)
+        setuid(program)
+        shutil.copy(shutil.which("env"), f"{place}/bin/env")
+        write(f"{place}/roots/file", b"root's\n", 0o600)
+        before = all_files(place)
+        others = {"A": "1", "BERTH": "2", "XBERTH_LOG": "3", "Z": "4"}
+        berths = {"BERTH_LOG": "/roots/file", "BERTH_POLICY": "/his/policy.json",
+                  "BERTH_RECORD": "off", "BERTH_VERBOSE": "1", "BERTH_": "5"}
+        mixed = dict(sorted({**others, **berths}.items(), key=lambda item: item[1]))
+        become = ["/bin/privileged", "setuid", "0", "exec"]
+        status, out, said = run(place, [*become, "/bin/env"], **mixed)
+        kept = [line for line in out.splitlines() if not line.startswith("ASAN_OPTIONS=")]
+        equal((status, said, kept), (0, "", [f"{k}={v}" for k, v in mixed.items() if k in others]))
+        equal(run(place, [*become, "/bin/steps", *STEPS], **{**mixed, "XDG_RUNTIME_DIR": "/none"}),
+              (7, SAID, ""), "a program that is executed")
+        made = [os.path.relpath(path, place) for path in all_files(place).keys() - before.keys()]
+        assert all(path.startswith("tmp/berth-0") for path in made), made  # recordings of root's own
+        with open(f"{place}/roots/file", "rb") as f:
+            equal(f.read(), b"root's\n")
+
+
 # --- no AT_SECURE, somebody else's environment ------------------------------------------------------
 
 def test_as_root():

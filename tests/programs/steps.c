@@ -23,6 +23,7 @@
 //   limit NAME=N    RLIMIT_NAME
 //   lock            mlockall(2) of what is mapped, and of what will be
 //   umask MODE      octal
+//   exec PROGRAM    executes it; the steps that follow are its arguments
 //   exit N
 #include <arpa/inet.h>
 #include <errno.h>
@@ -259,7 +260,10 @@ static void do_with(const char *step, const char *argument)
 int main(int argc, char **argv)
 {
   for (int i = 1; i < argc; i++)
-    if (!do_alone(argv[i])) {
+    if (strcmp(argv[i], "exec") == 0 && i + 1 < argc) {
+      execv(argv[i + 1], argv + i + 1);
+      fail("exec");
+    } else if (!do_alone(argv[i])) {
       if (i + 1 == argc)
         return 2;
       do_with(argv[i], argv[i + 1]);
