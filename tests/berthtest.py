@@ -147,6 +147,19 @@ class Server:
         self.close()
 
 
+class Patient(Server):
+    """Closes a connection after its client did, which is left with TIME_WAIT. Where the machine stops
+    for so long that the FIN is sent again, its answer is answered by RST: that would end TIME_WAIT."""
+
+    def __init__(self):
+        sysctl("ipv4.tcp_rfc1337", "1")
+        super().__init__()
+
+    def handle(self, connection):
+        connection.recv(1)
+        connection.close()
+
+
 @contextlib.contextmanager
 def closed_port():
     """A port of 127.0.0.1 at which connections are refused."""

@@ -632,6 +632,7 @@ def leave_waiting(client, listener_of_peer):
 
 def waiting(title, reuse, delay):
     """The rows of one setting of tcp_tw_reuse and tcp_tw_reuse_delay (milliseconds)."""
+    sysctl("ipv4.tcp_rfc1337", "1")  # as for berthtest.Patient
     sysctl("ipv4.tcp_tw_reuse", reuse)
     sysctl("ipv4.tcp_tw_reuse_delay", delay)
     cells = cells_of(WAITING, "tcp")

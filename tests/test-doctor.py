@@ -11,8 +11,8 @@ import subprocess
 import threading
 
 import berthtest
-from berthtest import (Server, berth, equal, fresh_namespace, json_lines, need, port_range, program,
-                       started, sysctl, wait_for)
+from berthtest import (Patient, Server, berth, equal, fresh_namespace, json_lines, need, port_range,
+                       program, started, sysctl, wait_for)
 
 OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
@@ -256,12 +256,6 @@ def time_waits(server, count):
         with socket.create_connection((server.address, server.port)):
             pass
     wait_for(lambda: len(ss("state", "time-wait")) == count)
-
-
-class Patient(Server):
-    def handle(self, connection):
-        connection.recv(1)
-        connection.close()
 
 
 def test_time_wait():

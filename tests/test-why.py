@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (Server, berth, equal, fresh_namespace, json_lines, pick, port_range, program,
-                       running, sysctl, wait_for)
+from berthtest import (Patient, Server, berth, equal, fresh_namespace, json_lines, pick, port_range,
+                       program, running, sysctl, wait_for)
 
 # Makes the calls on its command line, and keeps all sockets until its input ends.
 CLIENT = """
@@ -99,14 +99,6 @@ def test_all_were_in_use():
             wait_for(lambda: not subprocess.run(
                 ["ss", "-Htn", "dport", f"= {server.port}"], capture_output=True).stdout)
             assert "were in use then; now 0 are" in reasons(recording, "connect")[-1][1]
-
-
-class Patient(Server):
-    """Closes a connection after its client did, which is left with TIME_WAIT."""
-
-    def handle(self, connection):
-        connection.recv(1)
-        connection.close()
 
 
 def test_time_wait():
