@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/look.h"
 #include "cli/match.h"
+#include "cli/running.h"
 
 static const char usage[] =
     "Usage: berth doctor [OPTIONS] [ADDR:PORT]\n"
@@ -68,20 +70,13 @@ static bool enter(unsigned long pid)
   return false;
 }
 
-/* Whether the library is mapped there. */
 static const char *look_for_library(unsigned long pid)
 {
-  char path[64], line[4352];
-  const char *answer = "libberth.so is not loaded";
-  snprintf(path, sizeof path, "/proc/%lu/maps", pid);
-  FILE *maps = fopen(path, "re");
-  if (!maps)
+  char path[PATH_MAX];
+  int others;
+  if (running_library((pid_t)pid, path, &others))
     return "whether libberth.so is loaded cannot be seen";
-  while (fgets(line, sizeof line, maps))
-    if (strstr(line, "/libberth.so"))
-      answer = "libberth.so is loaded";
-  fclose(maps);
-  return answer;
+  return path[0] ? "libberth.so is loaded" : "libberth.so is not loaded";
 }
 
 static bool can_see(int error)

@@ -41,9 +41,9 @@ static bool is_library(const char *path)
   return n >= sizeof LIBRARY && memcmp(path + n - sizeof LIBRARY, "/" LIBRARY, sizeof LIBRARY) == 0;
 }
 
-/* Finds the library among what is mapped. `others` counts other files with code: after the program
- * and its dynamic linker come the libraries of LD_PRELOAD, and only then those that it needs. */
-static int find_mapped(pid_t pid, char path[PATH_MAX], int *others)
+/* After the program and its dynamic linker come the libraries of LD_PRELOAD, and only then those that
+ * it needs. */
+int running_library(pid_t pid, char path[PATH_MAX], int *others)
 {
   char *line = NULL, last[PATH_MAX] = "";
   size_t size = 0;
@@ -183,7 +183,7 @@ bool running_judge(pid_t pid, const char *preload, struct running *r)
   *r = (struct running){0};
   if (!lives(pid))
     return false;
-  int error = find_mapped(pid, r->judgement.library, &others);
+  int error = running_library(pid, r->judgement.library, &others);
   if (error == ENOENT || error == ESRCH)
     return false;
   if (error)

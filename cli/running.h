@@ -15,6 +15,10 @@ struct running {
   bool begins;                /* its dynamic linker may not have come to LD_PRELOAD yet */
 };
 
+/* The libberth.so whose code is mapped, "" for none; returns 0, or the errno for which that cannot be
+ * seen. `others` counts files with code that are mapped before it. */
+int running_library(pid_t pid, char path[PATH_MAX], int *others);
+
 /* Returns false where there is no such process, or it has ended, or it is a kernel thread. The
  * caller frees the judgement. */
 bool running_judge(pid_t pid, const char *preload, struct running *r);

@@ -210,21 +210,6 @@ uint32_t taken_nth_free(const struct taken_map *map, uint32_t size, uint32_t k)
   return size;
 }
 
-/* The word of `from` comes first, without the numbers below it, and once more at the end. */
-uint32_t taken_next_free(const struct taken_map *map, uint32_t size, uint32_t from)
-{
-  uint32_t words = words_of(size), word = from / 64;
-  uint64_t wanted = UINT64_MAX << from % 64;
-  for (uint32_t i = 0; i <= words; i++) {
-    uint64_t free = free_of(map, size, word) & wanted;
-    if (free)
-      return word * 64 + first_one(free);
-    wanted = UINT64_MAX;
-    word = word + 1 < words ? word + 1 : 0;
-  }
-  return size;
-}
-
 uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t from,
                            uint32_t *width)
 {

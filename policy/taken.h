@@ -74,11 +74,9 @@ uint32_t taken_free_count(const struct taken_map *map, uint32_t size);
 /* The k-th free number from 0 on, or `size` if there are no more than k. */
 uint32_t taken_nth_free(const struct taken_map *map, uint32_t size, uint32_t k);
 
-/* The first free number from `from` (below size) on, from the end to 0; `size` if there is none. */
-uint32_t taken_next_free(const struct taken_map *map, uint32_t size, uint32_t from);
-
-/* The first window that is not full, from the one that holds `from` on, likewise. Returns its first
- * number, a multiple of TAKEN_WINDOW, and how many it has to `width`: fewer at the set's end. */
+/* The first window that is not full, from the one that holds `from` (below size) on, from the end to
+ * 0; `size` if there is none. Returns its first number, a multiple of TAKEN_WINDOW, and how many it
+ * has to `width`: fewer at the set's end. */
 uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t from,
                            uint32_t *width);
 

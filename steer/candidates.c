@@ -14,7 +14,6 @@
 #define REFUSALS_SINGLY 2
 /* Of an order of its own, so many candidates are offered whatever the hints say. */
 #define REFUSALS_BY_ORDER 16
-#define WINDOW 64
 #define SCRATCH_SIZE (65536 / 8)
 
 static atomic_bool range_distrusted;
@@ -213,15 +212,15 @@ static bool is_left_out(struct candidates *c, uint32_t index)
 static bool next_for_kernel(struct candidates *c, struct candidate *offer)
 {
   uint32_t size = c->rule->set.size;
-  while (c->covered < size + WINDOW) {
+  while (c->covered < size + TAKEN_WINDOW) {
     uint32_t from = c->cursor % size, at = from, width;
     if (c->taken)
       at = taken_next_window(c->taken, size, from, &width);
     if (at >= size)
       return false;
-    if (at / WINDOW != from / WINDOW)
+    if (at / TAKEN_WINDOW != from / TAKEN_WINDOW)
       c->covered += (at + size - from) % size;
-    uint32_t end = stretch(c, at, at / WINDOW * WINDOW + WINDOW);
+    uint32_t end = stretch(c, at, at / TAKEN_WINDOW * TAKEN_WINDOW + TAKEN_WINDOW);
     uint32_t taken = end > at ? end - at : 1;
     c->cursor = at + taken;
     c->covered += taken;
@@ -251,7 +250,7 @@ static bool draw(struct candidates *c, uint32_t *index)
   if (!c->taken || !may_count)
     return false;
   uint32_t left = taken_free_count(c->taken, c->rule->set.size);
-  for (uint32_t tries = 0; left && tries < WINDOW; tries++) {
+  for (uint32_t tries = 0; left && tries < TAKEN_WINDOW; tries++) {
     c->random = c->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     *index = taken_nth_free(c->taken, c->rule->set.size, (uint32_t)(c->random >> 33) % left);
     if (*index < c->rule->set.size && !is_left_out(c, *index) && !was_offered(c, *index))
@@ -263,10 +262,10 @@ static bool draw(struct candidates *c, uint32_t *index)
 /* The window of `index`'s word, whole if that can be. */
 static void widen(struct candidates *c, uint32_t index, struct candidate *offer)
 {
-  uint32_t word = index / WINDOW * WINDOW, end = stretch(c, word, word + WINDOW);
+  uint32_t word = index / TAKEN_WINDOW * TAKEN_WINDOW, end = stretch(c, word, word + TAKEN_WINDOW);
   if (end > index)
     window(c, word, end, offer);
-  else if ((end = stretch(c, index, word + WINDOW)) > index)
+  else if ((end = stretch(c, index, word + TAKEN_WINDOW)) > index)
     window(c, index, end, offer);
 }
 
@@ -328,7 +327,7 @@ bool candidates_next(struct candidates *c, struct candidate *offer)
   if (!c->rule->set.size || (tries && c->offers >= tries))
     return false;
   /* As many offers as ports: somebody unsets what this call notes. The last pass has an end. */
-  if (c->offers >= c->rule->set.size + WINDOW)
+  if (c->offers >= c->rule->set.size + TAKEN_WINDOW)
     end_hints(c);
   bool found = !c->last_pass && next_hinted(c, offer);
   if (!found) {

@@ -14,7 +14,8 @@ static int set_option(int fd, int level, int name, int value)
   return sys_setsockopt(fd, level, name, &value, sizeof value) ? errno : 0;
 }
 
-int offer_family(struct offering *o)
+/* The socket's own, asked once. */
+static int family_of(struct offering *o)
 {
   if (!o->family)
     o->family = socket_option(o->fd, SOL_SOCKET, SO_DOMAIN);
@@ -66,7 +67,7 @@ int offer_bind_port(struct offering *o, uint16_t port)
 {
   struct sockaddr_storage address;
   struct endpoint local = {.port = port, .scope = o->claim->flow.local_scope};
-  int family = offer_family(o);
+  int family = family_of(o);
   memcpy(local.address, o->claim->flow.local, 16);
   socklen_t size = endpoint_to(&local, family, &address);
   return sys_bind(o->fd, &address, size) ? errno : 0;
@@ -103,7 +104,7 @@ void offer_drop_address(struct offering *o)
 static bool takes_family(struct offering *o)
 {
   sa_family_t family = o->claim->family;
-  return offer_family(o) == family || (o->family == AF_INET && family == AF_UNSPEC) ||
+  return family_of(o) == family || (o->family == AF_INET && family == AF_UNSPEC) ||
          (o->family == AF_INET6 && family == AF_INET && o->claim->flow.transport == POLICY_UDP);
 }
 

@@ -61,9 +61,6 @@ void offer_drop_address(struct offering *o);
 /* Binds to the claim's address and this port, as the socket is. Returns 0 or an errno. */
 int offer_bind_port(struct offering *o, uint16_t port);
 
-/* The socket's own, asked once. */
-int offer_family(struct offering *o);
-
 /* SO_REUSEADDR: asked before it is changed for the first time; put back. */
 void offer_set_reuse(struct offering *o, bool on);
 void offer_restore_reuse(struct offering *o);

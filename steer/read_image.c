@@ -29,7 +29,7 @@ bool bytes_get_room(struct bytes *b, size_t size)
   return b->at != MAP_FAILED;
 }
 
-void bytes_give_back(struct bytes *b)
+static void bytes_give_back(struct bytes *b)
 {
   sys_unmap(b->at, b->room);
 }

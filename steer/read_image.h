@@ -17,7 +17,6 @@ struct bytes {
 };
 
 bool bytes_get_room(struct bytes *b, size_t size);
-void bytes_give_back(struct bytes *b);
 
 /* Returns NULL, or what is wrong, in words that last until the next call. */
 const char *read_image(const char *path, const struct rules_loader *loader, struct bytes *b);

@@ -319,7 +319,6 @@ static void note_taken(struct policy_state *s, const policy_image *p, uint32_t r
   taken_fill(map, number, size - number);
   taken_free_count(map, size);
   HOLDS(taken_nth_free(map, size, number) <= size);
-  HOLDS(taken_next_free(map, size, number) <= size);
   uint32_t window = taken_next_window(map, size, number, &width);
   HOLDS(window >= size || (width && window + width <= size));
   taken_refused(s->taken, map, number, 1, taken_given_back(s->taken));
