@@ -224,6 +224,13 @@ def check_sums(place, counted):
         place.counts.fail(f"killed clients: {accepted} accepted, {recorded} recorded")
 
 
+def check_stuck(place):
+    """By bind, where few ports are left and others connect from them: one call in a thousand."""
+    numbers = place.counts.numbers
+    if numbers["stuck"] * 1000 > numbers["steered"]:
+        place.counts.fail(f"{numbers['stuck']} stuck of {numbers['steered']}")
+
+
 def children():
     path = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     with open(path, encoding="utf-8") as f:
@@ -267,6 +274,7 @@ def soak(place, minutes):
             w.check(place.counts)
         end_steady(place, clients, counted)
         check_sums(place, counted)
+        check_stuck(place)
     check_leftovers(place)
 
 
