@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -130,15 +131,19 @@ static void add_followed(struct open_recordings *all, const char *path,
   all->count++;
 }
 
-static bool is_new(const struct recordings *known, const char *path)
+static int by_path(const void *a, const void *b)
 {
-  for (size_t i = 0; i < known->count; i++)
-    if (strcmp(known->list[i].path, path) == 0)
-      return false;
-  return true;
+  const struct recording *x = a, *y = b;
+  return strcmp(x->path, y->path);
 }
 
-/* Opens what was found and is not among `known`. What is not there yet is taken out again, as if it
+static bool is_new(const struct recordings *known, const struct recording *recording)
+{
+  return !known->count ||
+         !bsearch(recording, known->list, known->count, sizeof *recording, by_path);
+}
+
+/* Opens what was found and is not among `known`, which is in order. What is not there yet is taken out again, as if it
  * had not been found. Returns false where one was refused. */
 static bool open_found(struct open_recordings *all, const struct recordings *known)
 {
@@ -149,7 +154,7 @@ static bool open_found(struct open_recordings *all, const struct recordings *kno
     struct recording *recording = &found->list[i];
     struct record_reader reader;
     enum recording_opened opened = RECORDING_OPEN;
-    if (is_new(known, recording->path)) {
+    if (is_new(known, recording)) {
       opened = recording_open("log", recording, &reader);
       if (opened == RECORDING_OPEN)
         add_followed(all, recording->path, &reader);
@@ -168,6 +173,8 @@ static bool open_found(struct open_recordings *all, const struct recordings *kno
 static void open_new(struct open_recordings *all)
 {
   struct recordings known = all->found;
+  if (known.count)
+    qsort(known.list, known.count, sizeof *known.list, by_path);
   all->found = recordings_find("log", all->folder_count, all->folders);
   open_found(all, &known);
   recordings_free(&known);
@@ -249,6 +256,16 @@ static void find_folders(struct open_recordings *all, int count, char **operands
       all->folders[all->folder_count++] = operands[i];
 }
 
+/* Each recording is open to its end: as many may be as the hard limit allows. */
+static void open_many(void)
+{
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files))
+    return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int log_recordings(struct log_options *o, int count, char **operands)
 {
   struct open_recordings all = {.found = recordings_find("log", count, operands)};
@@ -280,6 +297,7 @@ static int log_main(int argc, char **argv)
       return status;
     else if (!set_option(&o, c))
       return EXIT_TROUBLE;
+  open_many();
   recordings_tidy();
   return log_recordings(&o, argc - optind, argv + optind);
 }

@@ -5,6 +5,8 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import stat
@@ -703,6 +705,21 @@ def test_log_merges():
             equal([pids.index(e["process.pid"]) for e in events], [0, 1, 0, 1, 1, 0], "order")
             equal(sorted(e["timestamp"] for e in events), [e["timestamp"] for e in events])
         equal([pids.index(e["process.pid"]) for e in log_of("-n", 2, first, second)], [1, 0])
+
+
+def test_log_of_many():
+    """log of more recordings than the soft limit of descriptors"""
+    with Server() as server, tempfile.TemporaryDirectory() as folder:
+        subprocess.run(program("create_connection(('127.0.0.1', int(sys.argv[1])))", server.port),
+                       check=True, env=environment(LD_PRELOAD=LIBBERTH, BERTH_RECORD=folder))
+        made, = os.listdir(folder)
+        for i in range(60):
+            shutil.copy(f"{folder}/{made}", f"{folder}/{i}.berth")
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        done = subprocess.run([BERTH, "log", folder], capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                    (32, hard)))
+    equal((done.returncode, done.stderr, done.stdout.count("\n")), (0, "", 61))
 
 
 # --- stats -----------------------------------------------------------------------------------
