@@ -232,9 +232,24 @@ def check_stuck(place):
 
 
 def children():
-    path = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
-    with open(path, encoding="utf-8") as f:
-        return [int(pid) for pid in f.read().split()]
+    """Of all threads."""
+    found = []
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                open(f"/proc/self/task/{thread}/children", encoding="utf-8") as f:
+            found += map(int, f.read().split())
+    return found
+
+
+def end_children(place):
+    """Where the soak is ended before its time; else there is none. Threads end with what they wait
+    for, and may start something until then."""
+    place.end.set()
+    while left := [pid for _ in range(20) for pid in (time.sleep(0.05) or children())]:
+        for pid in set(left):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def check_leftovers(place):
@@ -287,6 +302,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's & has ignored
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans are seen at the end
     for name in [n for n in os.environ if n.startswith("BERTH_")]:
         del os.environ[name]
@@ -299,7 +315,8 @@ def main():
     except berthtest.Skip as reason:
         sys.exit(f"soak: {reason}")
     finally:
-        shutil.rmtree(folder)
+        end_children(place)
+        shutil.rmtree(folder, ignore_errors=True)
     for name, number in sorted(place.counts.numbers.items()):
         print(f"soak: {number} {name}")
     print(f"soak: {sum(place.counts.recorded.values())} connections recorded")
