@@ -308,7 +308,7 @@ long claim_connect(struct observation *o, const struct sockaddr *address, sockle
     return call(arguments);
   if (!may_read(o, address, size) || !endpoint_from(&peer, address, size))
     return call_plainly(o, call, arguments);
-  o->claim.family = address->sa_family;
+  o->claim.family = (sa_family_t)endpoint_family(address, size);
   return claim(o, &peer, call, arguments);
 }
 
@@ -327,7 +327,7 @@ long claim_sendto(struct observation *o, int flags, const struct sockaddr *addre
   if (!may_read(o, address, size) || !observation_endpoint(&peer, address, size) ||
       !may_choose(o, flags))
     return call_plainly(o, call, arguments);
-  o->claim.family = address->sa_family;
+  o->claim.family = (sa_family_t)endpoint_family(address, size);
   return claim(o, &peer, call, arguments);
 }
 
@@ -340,8 +340,10 @@ long claim_sendmsg(struct observation *o, int flags, const struct msghdr *messag
   o->claim.forbidden = answer == MEMORY_UNKNOWN;
   if (answer != MEMORY_READABLE)
     return call_plainly(o, call, arguments);
-  socklen_t size = message->msg_namelen;
+  struct msghdr m;
+  memcpy(&m, (const void *)message, sizeof m);
+  socklen_t size = m.msg_namelen;
   if (size > LONGEST && size <= INT32_MAX) /* which the kernel cuts: __copy_msghdr() */
     size = LONGEST;
-  return claim_sendto(o, flags, message->msg_name, size, call, arguments);
+  return claim_sendto(o, flags, m.msg_name, size, call, arguments);
 }

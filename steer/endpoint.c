@@ -48,7 +48,10 @@ enum memory endpoint_ask(int fd, const struct sockaddr *address, socklen_t size)
 
 int endpoint_family(const struct sockaddr *address, socklen_t size)
 {
-  return address && size >= sizeof address->sa_family ? address->sa_family : AF_UNSPEC;
+  sa_family_t family = AF_UNSPEC;
+  if (address && size >= sizeof family)
+    memcpy(&family, (const void *)address, sizeof family);
+  return family;
 }
 
 /* RFC 2133's sockaddr_in6 had no scope id; the kernel still takes that length. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Addresses out of a program's memory, read without trusting its pointers.
+ * Addresses out of a program's memory, read without trusting its pointers, of any alignment.
  */
 #ifndef BERTH_STEER_ENDPOINT_H
 #define BERTH_STEER_ENDPOINT_H

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <string.h>
 
 #include "steer/observation.h"
 #include "steer/recorder.h"
@@ -72,7 +73,10 @@ void observe_sendmsg(struct observation *o, enum record_call call, int flags,
 {
   int error = errno;
   bool reached = observation_end(o, result < 0 ? error : 0);
-  if (reached && (result >= 0 || memory_ask(o->fd, message, sizeof *message) == MEMORY_READABLE))
-    send_ended(o, call, flags, message->msg_name, message->msg_namelen, result < 0 ? error : 0);
+  if (reached && (result >= 0 || memory_ask(o->fd, message, sizeof *message) == MEMORY_READABLE)) {
+    struct msghdr m;
+    memcpy(&m, (const void *)message, sizeof m);
+    send_ended(o, call, flags, m.msg_name, m.msg_namelen, result < 0 ? error : 0);
+  }
   errno = error;
 }
