@@ -129,9 +129,9 @@ enum offer_answer offer_address(struct offering *o)
   }
 }
 
-/* Older kernels do not know the option, a sandbox may forbid it, and what lies outside the machine's
- * range, where that is not known, is not heeded (inet_sk_get_local_port_range()): then bind() is what is left,
- * of a window the first port. */
+/* Older kernels do not know the option, a sandbox may forbid it, and a range of it outside the
+ * machine's, where that is not known, is not heeded (inet_sk_get_local_port_range()): then bind() is
+ * what is left, of a window the first port. */
 static enum offer_answer offer_instead_of_range(struct offering *o)
 {
   struct candidate *offer = &o->claim->offer;

@@ -52,9 +52,11 @@ bool rules_refused(void);
 bool rules_bind_late(void);
 uint32_t rules_count(void);  /* in the policy, whichever program they are for */
 uint32_t rules_active(void); /* for this one */
-bool rules_know_range(
-    void); /* the machine's, without which IP_LOCAL_PORT_RANGE is not to be used */
-bool rules_have_range(void); /* so, and the kernel knows IP_LOCAL_PORT_RANGE */
+
+/* The machine's range is known, without which IP_LOCAL_PORT_RANGE is not to be used; and, besides,
+ * the kernel has that option. */
+bool rules_know_range(void);
+bool rules_have_range(void);
 
 /* The rule that takes the connection, or a bind to port 0; NULL for none. Signal-safe. */
 const struct active_rule *rules_match(const struct policy_connection *c);

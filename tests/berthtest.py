@@ -161,6 +161,29 @@ class Patient(Server):
 
 
 @contextlib.contextmanager
+def holding(ports, address="127.0.0.1", listening=False):
+    """Sockets that have these ports, and share them unless they listen."""
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((address, port))
+            if listening:
+                s.listen()
+        yield
+
+
+@contextlib.contextmanager
+def policy(*rules, **more):
+    """A policy's file. A rule without a name gets one."""
+    named = [{"name": f"rule-{i}", **rule} for i, rule in enumerate(rules)]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        json.dump({"version": 1, "rules": named, **more}, f)
+        f.flush()
+        yield f.name
+
+
+@contextlib.contextmanager
 def closed_port():
     """A port of 127.0.0.1 at which connections are refused."""
     with socket.socket() as holder:

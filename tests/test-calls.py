@@ -10,7 +10,7 @@ import tempfile
 
 import berthtest
 from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, berth, equal, fresh_namespace,
-                       full_listener, pick, program, sysctl)
+                       full_listener, holding, pick, program, sysctl)
 
 # What a call goes through: a policy's rules, None for none.
 MODES = {
@@ -235,26 +235,13 @@ def test_stack_first_event():
     shallow(None)
 
 
-@contextlib.contextmanager
-def held(listening):
-    """All ports of the set: by listeners, or by sockets that share them."""
-    with contextlib.ExitStack() as stack:
-        for port in HELD:
-            s = stack.enter_context(socket.socket())
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("0.0.0.0", port))
-            if listening:
-                s.listen()
-        yield
-
-
 def test_stack_far():
     """... where each port is held, or shared, and with late_bind"""
     for mode in FAR:
         for listening in True, False:
             for before in (), (f"{PROGRAMS}/without_netlink", "EPERM"):
                 fresh_namespace()
-                with held(listening):
+                with holding(HELD, "0.0.0.0", listening):
                     shallow(mode, *before, modes=FAR)
 
 
@@ -272,7 +259,7 @@ def test_small_stacks():
         small_stacks(mode, MODES)
     for mode in FAR:
         fresh_namespace()
-        with held(listening=True):
+        with holding(HELD, "0.0.0.0", listening=True):
             small_stacks(mode, FAR)
 
 

@@ -3,15 +3,14 @@
 libberth.so(8) names as berth's, read from the page itself."""
 import collections
 import contextlib
-import json
 import os
 import re
 import signal
 import socket
-import tempfile
 
 import berthtest
-from berthtest import PROGRAMS, Observed, Server, Skip, equal, fresh_namespace, program
+from berthtest import (PROGRAMS, Observed, Server, Skip, equal, fresh_namespace, holding, policy,
+                       program)
 
 PAGE = os.path.join(os.environ.get("srcdir", "."), "man/libberth.so.8")
 
@@ -158,26 +157,6 @@ def test_observed_without_privileges():
 
 
 # --- steering ------------------------------------------------------------------------------------
-
-@contextlib.contextmanager
-def policy(*rules, **more):
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
-        json.dump({"version": 1, "rules": [{"name": f"rule-{i}", **rule}
-                                           for i, rule in enumerate(rules)], **more}, f)
-        f.flush()
-        yield f.name
-
-
-@contextlib.contextmanager
-def holding(ports):
-    """Sockets that have these ports, and share them."""
-    with contextlib.ExitStack() as stack:
-        for port in ports:
-            s = stack.enter_context(socket.socket())
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", port))
-        yield
-
 
 def steered(*items, rule, where=("main", "thread", "fork-thread"), before=(), held=(),
             listens=1, **more):

@@ -5,32 +5,20 @@ import collections
 import contextlib
 import errno
 import itertools
-import json
 import os
 import resource
 import signal
 import socket
 import subprocess
-import tempfile
 
 import berthtest
 from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, log_of,
-                       port_range, program, running, stats_of, sysctl, wait_for)
+                       policy, port_range, program, running, stats_of, sysctl, wait_for)
 
 MANY = f"{PROGRAMS}/many"
 LOW, HIGH = 32768, 60999  # the range that each test begins with
 ORDERS = ("kernel", "random", "random-start", "hash", "double-hash", "random-increment",
           "sequential", "least-recent")
-
-
-@contextlib.contextmanager
-def policy(*rules, **more):
-    """A policy's file. A rule without a name gets one."""
-    named = [{"name": f"rule-{i}", **rule} for i, rule in enumerate(rules)]
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
-        json.dump({"version": 1, "rules": named, **more}, f)
-        f.flush()
-        yield f.name
 
 
 @contextlib.contextmanager

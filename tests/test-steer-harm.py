@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What steering must not do to a program: every result and errno as without berth, sockets as they
 were, and counters that are exact. A case runs plainly and under policies, and says the same."""
-import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -11,7 +9,7 @@ from socket import AF_INET, AF_INET6
 
 import berthtest
 from berthtest import (LIBBERTH, Observed, Server, Skip, berth, equal, full_listener, need,
-                       port_range, program)
+                       policy, port_range, program)
 
 SET = "41000-41099"
 
@@ -61,16 +59,6 @@ def script(code, *arguments):
     command = program(PRELUDE)
     command[-1] += program(code)[-1]
     return [*command, *map(str, arguments)]
-
-
-@contextlib.contextmanager
-def policy(*rules, **more):
-    """A policy's file. A rule without a name gets one."""
-    named = [{"name": f"rule-{i}", **rule} for i, rule in enumerate(rules)]
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
-        json.dump({"version": 1, "rules": named, **more}, f)
-        f.flush()
-        yield f.name
 
 
 def steered(code, *arguments, rules=({"local_ports": [SET]},), more=None, before=(), **popen):
