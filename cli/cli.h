@@ -49,6 +49,10 @@ __attribute__((format(printf, 2, 3))) void complain(const char *where, const cha
 int next_option(const struct command *command, int argc, char **argv, const char *short_options,
                 const struct option *long_options, int trouble, int *status);
 
+/* A list by commas (NULL or "" for none) of which an option gives more: what is given twice is all
+ * taken. The result lives as long as the command. */
+const char *list_with(const char *list, const char *more);
+
 /* Parses a whole decimal number in [low, high]. */
 bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned long *value);
 

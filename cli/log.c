@@ -75,6 +75,9 @@ static bool set_option(struct log_options *o, int c)
   case 'p':
     if (!set_number("-p", optarg, 4194304, &pid))
       return false;
+    problem = "one process can be asked for, and there is another -p";
+    if (m->pid && m->pid != pid)
+      break;
     m->pid = (uint32_t)pid;
     return true;
   case 'L':
@@ -83,7 +86,8 @@ static bool set_option(struct log_options *o, int c)
       return true;
     break;
   default:
-    if (parse_peer(m, optarg, &problem))
+    problem = "one destination can be asked for, and there is another -D";
+    if (!m->has_peer_ports && !m->has_peer_address && parse_peer(m, optarg, &problem))
       return true;
     break;
   }

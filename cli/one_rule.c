@@ -8,21 +8,27 @@
 #include "cli/cli.h"
 #include "policy/parse.h"
 
+static void add_to(struct one_rule *rule, const char *value)
+{
+  const char **more = reallocarray(rule->to, rule->to_count + 1, sizeof *more);
+  if (!more)
+    abort();
+  rule->to = more;
+  rule->to[rule->to_count++] = value;
+}
+
 bool one_rule_take(struct one_rule *rule, int option, const char *value)
 {
   switch (option) {
-  case 'L': rule->local_ports = value; return true;
-  case 'A': rule->local_addresses = value; return true;
-  case ONE_RULE_EXCEPT: rule->except = value; return true;
+  case 'L': rule->local_ports = list_with(rule->local_ports, value); return true;
+  case 'A': rule->local_addresses = list_with(rule->local_addresses, value); return true;
+  case ONE_RULE_EXCEPT: rule->except = list_with(rule->except, value); return true;
   case ONE_RULE_ORDER: rule->order = value; return true;
   case ONE_RULE_MOD: rule->mod = value; return true;
   case ONE_RULE_VIA: rule->via = value; return true;
   case ONE_RULE_TRIES: rule->tries = value; return true;
   case ONE_RULE_EXHAUSTED: rule->exhausted = value; return true;
-  case ONE_RULE_TO:
-    if (rule->to_count < sizeof rule->to / sizeof *rule->to)
-      rule->to[rule->to_count++] = value;
-    return true;
+  case ONE_RULE_TO: add_to(rule, value); return true;
   default: return false;
   }
 }

@@ -10,10 +10,11 @@
 
 #include "policy/image.h"
 
-/* The options' texts; NULL where not given. */
+/* The options' texts; NULL where not given. `to` is as long as it needs to be, and the texts are the
+ * caller's. */
 struct one_rule {
   const char *local_ports, *local_addresses, *except, *mod, *order, *via, *tries, *exhausted;
-  const char *to[64];
+  const char **to;
   size_t to_count;
 };
 

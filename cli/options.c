@@ -31,6 +31,18 @@ bool parse_number(const char *text, unsigned long low, unsigned long high, unsig
   return !errno && !*end && *value >= low && *value <= high;
 }
 
+const char *list_with(const char *list, const char *more)
+{
+  char *both;
+  if (!list || !list[0])
+    return more;
+  if (!more[0])
+    return list;
+  if (asprintf(&both, "%s,%s", list, more) < 0)
+    abort();
+  return both;
+}
+
 static const char *option_name(int i, const void *context)
 {
   const struct option *options = context;

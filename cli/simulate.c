@@ -344,8 +344,8 @@ static bool take_option(struct scenario *s, struct given *g, int option, const c
   case LOCAL_RANGE:
     g->has_local_range = true;
     return take_range("--local-range", value, &g->local_range);
-  case RESERVED: g->reserved = value; return true;
-  case HELD: g->held = value; return true;
+  case RESERVED: g->reserved = list_with(g->reserved, value); return true;
+  case HELD: g->held = list_with(g->held, value); return true;
   case TW_REUSE: return g->has_reuse = take_number("--tw-reuse", value, 0, 2, &g->tw_reuse);
   case TW_REUSE_DELAY:
     return g->has_delay = take_number("--tw-reuse-delay", value, 0, 60000, &g->tw_reuse_delay);

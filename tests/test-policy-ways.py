@@ -212,6 +212,28 @@ def test_to():
             equal(len(got), 15, "connections")
 
 
+def test_many_to():
+    """--to, however often it is given: the last of 65, and of 1,000, steers as the first does"""
+    fresh_namespace()
+    for count in 65, 1000:
+        with Server() as server:
+            others = [f"--to=10.{i // 250}.0.{i % 250}:80" for i in range(count - 1)]
+            got, _ = one_rule(program(CONNECTS, server.port), "-L", "40000-40009", *others, "--to",
+                              f"127.0.0.1:{server.port}")
+            assert set(ports_of(got)) <= set(range(40000, 40010)), (count, got)
+
+
+def test_lists_given_twice():
+    """-L, -A and --except, given twice: both lists count"""
+    fresh_namespace()
+    with Server() as server:
+        got, _ = one_rule(program(CONNECTS, server.port), "-L", "40000-40003", "-L", "40010-40012",
+                          "--except", "40000", "--except", "40011", "-A", "127.0.0.7", "-A",
+                          "127.0.0.8", "--order", "sequential")
+    equal({port for port in ports_of(got)}, {40001, 40002, 40003, 40010, 40012}, "ports")
+    equal({a for a, _ in got}, {"127.0.0.7", "127.0.0.8"}, "addresses")
+
+
 def test_via():
     """--via: range, bind and auto, as the events tell"""
     fresh_namespace()

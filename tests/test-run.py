@@ -575,6 +575,9 @@ def test_log_usage():
                               ("-D", "1.2.3.4/33"), ("-n", "0"), ("-p", "x")):
             line = refusal(2, "log", option, value, file.name)
             assert option in line and value in line, line
+        for option, first, second in ("-D", "10.0.0.1:80", "10.0.0.2:90"), ("-p", "1", "2"):
+            line = refusal(2, "log", option, first, option, second, file.name)
+            assert f"another {option}" in line, line
 
 
 def test_log_follows():
