@@ -205,6 +205,8 @@ static void warn_of_unreached(const char *path, const policy_image *p, uint32_t 
 static void print_policy(const char *path, const policy_image *p)
 {
   uint32_t taken[2] = {UINT32_MAX, UINT32_MAX};
+  if (!policy_rule_count(p) && !p->late_bind.count)
+    puts("no rules: the kernel chooses every port");
   for (uint32_t i = 0; i < policy_rule_count(p); i++) {
     print_rule(p, policy_rule(p, i));
     warn_of_unreached(path, p, i, taken);

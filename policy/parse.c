@@ -512,11 +512,8 @@ static void read_rules(struct parse *p, json_t *value)
     wanted(p, "a list of rules", value);
     return;
   }
-  if (!count || count > POLICY_MAX_RULES) {
-    problem_note(&p->notes,
-                 count ? "%zu rules, and a policy has up to %u"
-                       : "an empty list: leave the key out",
-                 count, POLICY_MAX_RULES);
+  if (count > POLICY_MAX_RULES) {
+    problem_note(&p->notes, "%zu rules, and a policy has up to %u", count, POLICY_MAX_RULES);
     return;
   }
   for (size_t i = 0; i < count; i++) {

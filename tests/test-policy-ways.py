@@ -105,6 +105,23 @@ def test_env():
         equal((done.returncode, done.stdout), (2, ""), "a policy that is not there")
 
 
+def test_no_rules():
+    """a policy without rules steers nothing: every command takes it, and so does a strict program"""
+    fresh_namespace()
+    with folder_with({"version": 1, "rules": []}) as folder, Server() as server:
+        for file in "policy.json", "image":
+            path = f"{folder}/{file}"
+            equal(finished(run([BERTH, "check", path])), "no rules: the kernel chooses every port\n")
+            done = run([BERTH, "explain", "-P", path, "10.0.0.1:443"])
+            equal((done.returncode, done.stdout), (1, "no rule takes it: the kernel chooses\n"))
+            for way in [], ["--exec"]:
+                not_steered(server, run([BERTH, "run", "-q", *way, "-P", path, "--",
+                                         *program(CONNECT, server.port)]))
+            not_steered(server, run(program(CONNECT, server.port),
+                                    env=with_policy(path, BERTH_STRICT="1")))
+        equal(len(server.peers), 6, "connections")
+
+
 def test_inherited():
     """BERTH_POLICY in the environment of berth run without -P stays; -P replaces it"""
     fresh_namespace()
