@@ -30,7 +30,7 @@ static const char *command_name(int i, const void *context)
 
 static int unknown(const char *name)
 {
-  const char *near = policy_nearest(name, command_name, COMMANDS, NULL);
+  const char *near = policy_nearest(name + strspn(name, "-"), command_name, COMMANDS, NULL);
   if (near)
     complain(name, "no such command; the nearest is '%s'", near);
   else

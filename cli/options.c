@@ -57,14 +57,31 @@ static int count_options(const struct option *options)
   return n;
 }
 
+/* The options that begin so, for a message; their number. */
+static int list_beginning(const char *name, const struct option *options, char *text, size_t room)
+{
+  int found = 0;
+  text[0] = '\0';
+  for (const struct option *o = options; o->name; o++) {
+    size_t used = strlen(text);
+    if (strncmp(o->name, name, strlen(name)) == 0)
+      snprintf(text + used, room - used, "%s--%s", found++ ? ", " : "", o->name);
+  }
+  return found;
+}
+
 static void unknown_long(const char *where, const char *text, const struct option *options)
 {
-  char name[64];
+  char name[64], beginning[512];
   snprintf(name, sizeof name, "%s", text + 2);
   name[strcspn(name, "=")] = '\0';
   const char *near = policy_nearest(name, option_name, count_options(options), options);
-  complain(where, "unknown or ambiguous option --%s; the nearest is --%s", name,
-           near ? near : "help");
+  if (list_beginning(name, options, beginning, sizeof beginning) > 1)
+    complain(where, "ambiguous option --%s: %s", name, beginning);
+  else if (near)
+    complain(where, "unknown option --%s; the nearest is --%s", name, near);
+  else
+    complain(where, "unknown option --%s; -h lists them", name);
 }
 
 static void unknown_short(const char *where, int c, const char *known, const struct option *options)

@@ -200,13 +200,46 @@ static void list_algorithms(void)
   }
 }
 
+/* A version of Linux as a number that grows; 0: the name is none. */
+static unsigned version_of(const char *name)
+{
+  unsigned major, minor;
+  int end = 0;
+  if (sscanf(name, "linux-%4u.%4u%n", &major, &minor, &end) != 2 || name[end])
+    return 0;
+  return major * 10000 + minor;
+}
+
+/* connect() of the era that a version belongs to: the last that had begun, or the first. */
+static const char *era_of(unsigned version)
+{
+  const struct algorithm *era = NULL;
+  for (int i = 0; i < algorithm_count(); i++) {
+    unsigned begun = version_of(algorithm_name(&algorithms[i]));
+    if (begun && (!era || begun <= version))
+      era = &algorithms[i];
+  }
+  return era ? algorithm_name(era) : NULL;
+}
+
+static void say_unknown(const char *name)
+{
+  unsigned version = version_of(name);
+  const char *near = version ? era_of(version)
+                             : policy_nearest(name, name_of, algorithm_count(), NULL);
+  if (near)
+    complain("simulate",
+             "-a: unknown algorithm '%s'; the nearest is '%s', and `-a list` lists them", name,
+             near);
+  else
+    complain("simulate", "-a: unknown algorithm '%s'; `-a list` lists them", name);
+}
+
 static bool take_algorithm(struct scenario *s, const char *name)
 {
   const struct algorithm *a = algorithm_find(name);
   if (!a) {
-    complain("simulate",
-             "-a: unknown algorithm '%s'; the nearest is '%s', and `-a list` lists them", name,
-             policy_nearest(name, name_of, algorithm_count(), NULL));
+    say_unknown(name);
     return false;
   }
   for (int i = 0; i < s->algorithm_count; i++)

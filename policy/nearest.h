@@ -5,8 +5,9 @@
 #ifndef BERTH_POLICY_NEAREST_H
 #define BERTH_POLICY_NEAREST_H
 
-/* The one of `count` words that is nearest to `word` (Levenshtein), or NULL where none is
- * near enough to be meant. `get` gives the i-th. */
+/* The one of `count` words that is nearest to `word`, with at most one mistake in three letters, or
+ * else the only one that begins with it. NULL where none was meant for certain. `get` gives the
+ * i-th. */
 const char *policy_nearest(const char *word, const char *(*get)(int i, const void *), int count,
                            const void *context);
 

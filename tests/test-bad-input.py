@@ -369,7 +369,8 @@ def test_unknown_command():
     for word, nearest in (("lgo", "log"), ("stat", "stats"), ("ren", "run"), ("envv", "env"),
                           ("--run", "run")):
         wrong([word], f"'{nearest}'")
-    wrong(["xyzzyxyzzy"], "-h")
+    for word in ("xyzzyxyzzy", "top", "help", "start", "list"):
+        wrong([word], "no such command; `berth -h` lists them")
     wrong(["x" * 5000])
     for none in ([], [""]):
         done = berth(*none)
@@ -395,7 +396,9 @@ def test_unknown_option():
     for arguments, nearest in ((["--evnets", "99"], "--events"), (["--jsn"], "--json"),
                                (["-O", "x"], "-o"), (["--summary-onyl"], "--summary-only")):
         unknown(["run", *arguments, "echo", "ran"], nearest, status=125)
-    wrong(["log", "--l=1"], "ambiguous")
+    wrong(["log", "--l=1"], "ambiguous option --l: --lines, --local-ports")
+    for arguments in (["doctor", "--watch"], ["stats", "--prometheus"], ["log", "--since", "10m"]):
+        wrong(arguments, f"unknown option {arguments[1]}; -h lists them")
     wrong(["log", "--zzzzzzzzzzzzzzzzzzzzzzzz"])
     wrong(["log", "-\x01"])
 

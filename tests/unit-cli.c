@@ -101,7 +101,12 @@ static void the_nearest_word_is_named_if_it_is_near(void **state)
   assert_string_equal(policy_nearest("lgo", word, 4, words), "log");
   assert_string_equal(policy_nearest("stat", word, 4, words), "stats");
   assert_string_equal(policy_nearest("rnu", word, 4, words), "run");
-  assert_null(policy_nearest("zzzzzz", word, 4, words));
+  assert_string_equal(policy_nearest("sta", word, 4, words), "stats");
+  static const char *const unrelated[] = {"zzzzzz", "top", "start", "help", "tail", "s", "", "ls"};
+  for (size_t i = 0; i < sizeof unrelated / sizeof *unrelated; i++)
+    assert_null(policy_nearest(unrelated[i], word, 4, words));
+  static const char *const alike[] = {"local-ports", "local-range"};
+  assert_null(policy_nearest("local", word, 2, alike));
 }
 
 static void expect_preload(const char *existing, const char *want)
