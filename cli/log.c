@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "cli/cli.h"
@@ -243,12 +242,6 @@ static void close_all(struct open_recordings *all)
   free(all->folders);
 }
 
-static bool is_folder(const char *path)
-{
-  struct stat s;
-  return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-
 /* An operand that is a file is there from the beginning: it is not looked for again. */
 static void find_folders(struct open_recordings *all, int count, char **operands)
 {
@@ -256,7 +249,7 @@ static void find_folders(struct open_recordings *all, int count, char **operands
   if (!all->folders)
     abort();
   for (int i = 0; i < count; i++)
-    if (is_folder(operands[i]))
+    if (is_directory(operands[i]))
       all->folders[all->folder_count++] = operands[i];
 }
 
@@ -275,8 +268,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   struct open_recordings all = {.found = recordings_find("log", count, operands)};
   bool trouble = all.found.trouble;
   find_folders(&all, count, operands);
-  if (!count)
-    recordings_say_none(&all.found, "log");
+  recordings_say_none(&all.found, "log", count, operands);
   trouble |= !open_found(&all, &(struct recordings){0});
   if (all.count == 1 && !o->lines)
     follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);

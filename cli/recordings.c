@@ -148,10 +148,30 @@ struct recordings recordings_find(const char *where, int count, char **operands)
   return r;
 }
 
-void recordings_say_none(const struct recordings *r, const char *where)
+bool is_directory(const char *path)
 {
-  if (!r->count && !r->trouble)
+  struct stat s;
+  return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+static bool any_in(const struct recordings *r, const char *directory)
+{
+  size_t n = strlen(directory);
+  for (size_t i = 0; i < r->count; i++) {
+    const char *path = r->list[i].path;
+    if (strncmp(path, directory, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/'))
+      return true;
+  }
+  return false;
+}
+
+void recordings_say_none(const struct recordings *r, const char *where, int count, char **operands)
+{
+  if (!count && !r->count && !r->trouble)
     complain(where, "no recording in the default directories of user %u", (unsigned)geteuid());
+  for (int i = 0; i < count; i++)
+    if (is_directory(operands[i]) && !any_in(r, operands[i]))
+      complain(where, "%s: no recording (*" RECORD_SUFFIX ") in this directory", operands[i]);
 }
 
 void recordings_free(struct recordings *r)

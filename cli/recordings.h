@@ -30,9 +30,12 @@ void default_directories(struct record_directories *d);
  * directories. `where` is the command, for what goes wrong. */
 struct recordings recordings_find(const char *where, int count, char **operands);
 
-/* Says on stderr that there are none in the default directories, so that nobody takes silence for
- * "no events". */
-void recordings_say_none(const struct recordings *r, const char *where);
+/* Says on stderr that there are none in the default directories, or in an operand that is a
+ * directory, so that nobody takes silence for "no events". `r` and `operands` as with
+ * recordings_find(). */
+void recordings_say_none(const struct recordings *r, const char *where, int count, char **operands);
+
+bool is_directory(const char *path);
 
 void recordings_free(struct recordings *r);
 

@@ -51,8 +51,7 @@ static int stats_main(int argc, char **argv)
   recordings_tidy();
   struct recordings r = recordings_find("stats", argc - optind, argv + optind);
   bool trouble = r.trouble;
-  if (optind == argc)
-    recordings_say_none(&r, "stats");
+  recordings_say_none(&r, "stats", argc - optind, argv + optind);
   for (size_t i = 0; i < r.count; i++)
     trouble |= !print_recording(&r.list[i], json);
   recordings_free(&r);

@@ -216,8 +216,12 @@ def test_folder():
         equal(len(lines), 2, f"lines of {lines}")
         assert lines[0].startswith(f"berth: log: {folder}/fifo.berth: ")
         assert lines[1].startswith(f"berth: log: {folder}/folder.berth: ")
-        nothing = berth("log", empty)
-        equal((nothing.returncode, nothing.stdout, nothing.stderr), (0, "", ""), "an empty folder")
+        for command in "log", "stats":
+            for path in empty, empty + "/":
+                said = f"berth: {command}: {path}: no recording (*.berth) in this directory\n"
+                both = berth(command, path, s.path)
+                equal((both.returncode, both.stdout, both.stderr),
+                      (0, berth(command, s.path).stdout, said), "an empty folder and a recording")
 
 
 def test_fields():
