@@ -14,7 +14,8 @@
 
 static const char usage[] =
     "Usage: berth check POLICY\n"
-    "Says what is wrong with a policy, JSON or compiled; else prints its rules as understood.\n\n"
+    "Says what is wrong with a policy, JSON or compiled; else prints its rules as\n"
+    "understood.\n\n"
     "  -h, --help      this text\n"
     "  -V, --version   the version\n";
 

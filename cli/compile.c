@@ -15,9 +15,9 @@
 
 static const char usage[] =
     "Usage: berth compile POLICY -o IMAGE\n"
-    "Makes of a policy the image that a program loads fastest. Other berths of the same version\n"
-    "and byte order take it.\n\n"
-    "  -o, --output IMAGE   where to write; what was there is replaced at once and whole\n"
+    "Makes of a policy the image that a program loads fastest. Other berths of the\n"
+    "same version and byte order take it.\n\n"
+    "  -o, --output IMAGE   where to write; what was there is replaced as a whole\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 

@@ -19,12 +19,12 @@
 
 static const char usage[] =
     "Usage: berth doctor [OPTIONS] [ADDR:PORT]\n"
-    "Reads the sockets and the settings of this network namespace, and says what its ports are short\n"
-    "of, or slow for, and what to do. Changes nothing; needs no privilege. With ADDR:PORT, towards\n"
-    "this destination alone.\n\n"
+    "Reads the sockets and the settings of this network namespace, and says what its\n"
+    "ports are short of, or slow for, and what to do. Changes nothing; needs no\n"
+    "privilege. With ADDR:PORT, towards this destination alone.\n\n"
     "  -p, --pid PID            the network namespace that this process is in\n"
     "  -i, --interval SECONDS   look twice, and tell the rate of new connections\n"
-    "      --threshold PERCENT  of the range, from which a destination is in danger (default 80)\n"
+    "      --threshold PERCENT  of the range, from which on it warns (default 80)\n"
     "      --map                draw the range, port by port\n"
     "      --json               as a JSON object\n"
     "  -h, --help               this text\n"

@@ -12,12 +12,12 @@ static const char usage[] =
     "Usage: berth env [OPTIONS]\n"
     "Prints the variables that make a program berth's, a line each, for a unit's\n"
     "EnvironmentFile= or a container's --env-file.\n\n"
-    "      --record PLACE   BERTH_RECORD: a directory for recordings, or a recording's file\n"
+    "      --record PLACE   BERTH_RECORD: a directory for recordings, or a file\n"
     "      --events N       BERTH_EVENTS: events that a recording keeps\n"
     "      --log WHERE      BERTH_LOG: 'stderr' or a file\n"
     "  -Z, --failed-only    BERTH_LOG_ONLY: only failed calls\n"
     "  -P, --policy FILE    BERTH_POLICY: a policy, which is validated here\n"
-    "      --strict         BERTH_STRICT: calls are refused where the policy cannot be loaded\n"
+    "      --strict         BERTH_STRICT: refuse calls without a policy that loads\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 

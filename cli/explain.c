@@ -13,8 +13,8 @@
 
 static const char usage[] =
     "Usage: berth explain -P POLICY [OPTIONS] [tcp|udp] ADDR:PORT\n"
-    "Says which rule of the policy takes a connection to there, from which ports it would leave on\n"
-    "this machine, and how. Nothing is connected.\n\n"
+    "Says which rule of the policy takes a connection to there, from which ports it\n"
+    "would leave on this machine, and how. Nothing is connected.\n\n"
     "  -P, --policy FILE    the policy: JSON, or an image of `berth compile`\n"
     "      --program NAME   the name of the file executed (default: any program's)\n"
     "  -n, --number N       candidates to show (default 10)\n"

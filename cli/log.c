@@ -14,7 +14,8 @@
 
 static const char usage[] =
     "Usage: berth log [OPTIONS] [RECORDING|DIRECTORY...]\n"
-    "Prints the events of recordings; without an operand, of those in the default directory.\n\n"
+    "Prints the events of recordings; without an operand, of those in the default\n"
+    "directory.\n\n"
     "  -f, --follow              go on as events come, until interrupted\n"
     "  -n, --lines N             only the last N events\n"
     "      --json                JSON Lines\n"

@@ -18,7 +18,8 @@ static void usage(FILE *out)
         out);
   for (int i = 0; i < COMMANDS; i++)
     fprintf(out, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
-  fputs("\n`berth COMMAND -h` tells a command's options; berth(1) and berth-COMMAND(1) the rest.\n",
+  fputs("\n`berth COMMAND -h` tells a command's options; berth(1) and berth-COMMAND(1) the\n"
+        "rest.\n",
         out);
 }
 

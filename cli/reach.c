@@ -14,7 +14,8 @@
 static const char usage[] =
     "Usage: berth reach [--json] [--] COMMAND [ARGUMENT...]\n"
     "       berth reach [--json] -p PID\n"
-    "Says whether libberth.so would reach COMMAND, or did reach a process, and if not why.\n\n"
+    "Says whether libberth.so would reach COMMAND, or did reach a process, and if not\n"
+    "why.\n\n"
     "  -p, --pid PID       a process that runs\n"
     "      --json          one JSON object\n"
     "  -h, --help          this text\n"

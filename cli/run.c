@@ -31,7 +31,7 @@ static const char usage[] =
     "      --record FILE   keep the recording there (else it is deleted at the end)\n"
     "      --events N      events that the recording keeps (default 65536)\n"
     "      --exec          become COMMAND, the same process: read it with `berth log`\n"
-    "      --why           say why each port was chosen (why there was none is said anyhow)\n"
+    "      --why           why each port was chosen; why none was is said anyhow\n"
     "  -f, --follow        accepted, and always so: what COMMAND starts is seen too\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"
@@ -40,15 +40,15 @@ static const char usage[] =
     "  -L, --local-ports LIST      such as 40000-40999,41005\n"
     "  -A, --local-addresses LIST  such as 10.1.0.5,10.1.0.16/28\n"
     "      --except LIST   ports to leave out\n"
-    "      --order NAME    kernel, random, random-start, hash, double-hash, random-increment,\n"
-    "                      sequential or least-recent (default random)\n"
+    "      --order NAME    kernel, random, random-start, hash, double-hash,\n"
+    "                      random-increment, sequential, least-recent (default random)\n"
     "      --mod OF:IS     only ports of which the remainder by OF is IS\n"
     "      --to ADDR[/LEN][:PORTS]  only connections to there; may be given again\n"
     "      --via NAME      range, bind or auto (default)\n"
     "      --tries N       candidates for one call (default: the whole set)\n"
     "      --exhausted WHAT  fail (default), or kernel: the kernel chooses then\n\n"
-    "Exits as COMMAND does; 125 is a failure of berth, 126 a COMMAND that cannot be executed,\n"
-    "127 one that is not found.\n";
+    "Exits as COMMAND does; 125 is a failure of berth, 126 a COMMAND that cannot be\n"
+    "executed, 127 one that is not found.\n";
 
 static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},

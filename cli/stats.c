@@ -9,8 +9,8 @@
 
 static const char usage[] =
     "Usage: berth stats [--json] [RECORDING|DIRECTORY...]\n"
-    "Prints the statistics of each process of recordings; without an operand, of those in the\n"
-    "default directory.\n\n"
+    "Prints the statistics of each process of recordings; without an operand, of\n"
+    "those in the default directory.\n\n"
     "      --json      one JSON object a line\n"
     "  -h, --help      this text\n"
     "  -V, --version   the version\n";

@@ -27,7 +27,9 @@ options() {
 	"$BERTH" "$1" -h | grep -oE '^ +(-[A-Za-z0-9], )?--[a-z0-9-]+' |
 		sed -e 's/^ *//' -e 's/, / , /' -e 's/\(^\| \)-/\1Fl /g'
 }
+is "berth -h fits into 80 columns" "$("$BERTH" -h | grep -E '.{81}')" ""
 for command in $("$BERTH" -h | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+	is "berth $command -h fits into 80 columns" "$("$BERTH" "$command" -h | grep -E '.{81}')" ""
 	is "berth-$command(1) has the options of -h, and no other" \
 		"$(sed -n 's/^\.It \(Fl .*\)/\1/p' "$man/berth-$command.1" | sed 's/ Ar .*//' | sort)" \
 		"$(options "$command" | sort)"
