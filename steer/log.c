@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -28,7 +29,7 @@ static struct sink {
   uint32_t device_major, device_minor, mode;
   uint64_t inode;
   struct statx_timestamp born; /* zero where the file system does not say */
-} sink = {.fd = -1};
+} sink = {.fd = -1}, standard_error = {.fd = -1};
 
 static bool remember(struct sink *s, int fd)
 {
@@ -139,13 +140,60 @@ static int open_log(const char *path)
   return fd < 0 ? fd : moved_high(fd);
 }
 
-void log_start(const char *where)
+/* inetd(8) and its kin execute a program with its connection as 0 to 2: a line of ours would be
+ * part of what the peer reads. The journal's socket, and one that a parent reads, is of AF_UNIX. */
+static bool is_connection(const struct sink *s)
 {
-  if (!where[0])
+  int domain = 0;
+  unsigned size = sizeof domain;
+  return S_ISSOCK(s->mode) &&
+         (sys_getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) || domain != AF_UNIX);
+}
+
+/* Where 2 was closed before the start, another library may have opened what has the number now. What
+ * came through execve() is not close-on-exec; what a hook saw made is the program's; and a standard
+ * error that is a file is not open for reading. */
+static bool is_standard_error(const struct sink *s)
+{
+  struct descriptor d = descriptor_get(2);
+  int flags = sys_fcntl(2, F_GETFD, 0), mode = sys_fcntl(2, F_GETFL, 0);
+  if (flags < 0 || (flags & FD_CLOEXEC) || d.kind != SOCKET_UNKNOWN || d.flags || is_connection(s))
+    return false;
+  return !S_ISREG(s->mode) || (mode & O_ACCMODE) == O_WRONLY;
+}
+
+static atomic_bool kept; /* `standard_error` is what it will be */
+
+void log_keep_stderr(void)
+{
+  struct sink now;
+  if (atomic_load_explicit(&kept, memory_order_relaxed))
     return;
-  int fd = text_equal(where, "stderr") ? 2 : open_log(where);
-  if (fd >= 0 && remember(&sink, fd))
-    return;
+  if (remember(&now, 2) && is_standard_error(&now))
+    standard_error = now;
+  atomic_store_explicit(&kept, true, memory_order_release);
+}
+
+void log_stderr(const char *line, size_t size)
+{
+  log_keep_stderr();
+  if (standard_error.fd >= 0)
+    write_if_still(&standard_error, line, size);
+}
+
+static bool start_sink(const char *where)
+{
+  bool is_stderr = text_equal(where, "stderr");
+  int fd = is_stderr ? 2 : open_log(where);
+  if (fd < 0 || !remember(&sink, fd))
+    return false;
+  if (is_stderr && is_connection(&sink))
+    sink.fd = -1;
+  return true;
+}
+
+static void say_no_log(const char *where)
+{
   char line[256];
   struct text t = TEXT_INIT(line);
   const char *name = errno_name((unsigned)errno);
@@ -155,6 +203,13 @@ void log_start(const char *where)
   text_string(&t, name ? name : "?");
   text_string(&t, "\n");
   log_stderr(t.start, (size_t)(t.at - t.start));
+}
+
+void log_start(const char *where)
+{
+  if (where[0] && !start_sink(where))
+    say_no_log(where);
+  atomic_store_explicit(&kept, true, memory_order_release);
 }
 
 bool log_is_on(void)
@@ -169,23 +224,4 @@ void log_event(const struct record_event *e, const char *name, const char *rule)
   struct text t = TEXT_INIT(line);
   text_event(&t, e, name, rule, &style);
   write_if_still(&sink, line, (size_t)(t.at - t.start));
-}
-
-/* Descriptor 2 may be something else by now: a socket or file that the program opened and that
- * got the number. What came through execve() is not close-on-exec; what a hook saw made is the
- * program's; and a standard error that is a file is not open for reading. */
-static bool is_standard_error(const struct sink *s)
-{
-  struct descriptor d = descriptor_get(2);
-  int flags = sys_fcntl(2, F_GETFD, 0), mode = sys_fcntl(2, F_GETFL, 0);
-  if (flags < 0 || (flags & FD_CLOEXEC) || d.kind != SOCKET_UNKNOWN || d.flags)
-    return false;
-  return !S_ISREG(s->mode) || (mode & O_ACCMODE) == O_WRONLY;
-}
-
-void log_stderr(const char *line, size_t size)
-{
-  struct sink err;
-  if (remember(&err, 2) && is_standard_error(&err))
-    write_line(&err, line, size);
 }

@@ -120,6 +120,13 @@ static void watch_forks(void)
     pthread_atfork(identity_forking, NULL, forked);
 }
 
+/* Of a recording that is only made at the first event: the user named its place, or its size. */
+static bool may_complain_later(void)
+{
+  return !place_current() && !place_is_hopeless() &&
+         (recorder_config.record[0] || recorder_config.events_asked);
+}
+
 void recorder_start(void)
 {
   /* Before main(), because afterwards the program may have locked itself in (seccomp, chroot,
@@ -130,6 +137,8 @@ void recorder_start(void)
     if (place_current())
       identity_keep(place_current());
   }
+  if (may_complain_later())
+    log_keep_stderr();
   log_start(recorder_config.log);
   atomic_store_explicit(&ready, true, memory_order_release);
   if (recorder_wanted())

@@ -236,10 +236,13 @@ void start_recording(const struct start_environment *e)
   recorder_config.started = clock_ns(CLOCK_REALTIME);
   set_places(&e->places);
   set_policy(e);
+  bool verbose = e->verbose && text_equal(e->verbose, "1");
+  if (verbose)
+    log_keep_stderr();
   recorder_start();
   share_rules();
   rules_begin();
-  if (e->verbose && text_equal(e->verbose, "1"))
+  if (verbose)
     say_hello();
 }
 

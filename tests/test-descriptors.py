@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import subprocess
+import sys
 import tempfile
 
 import berthtest
@@ -133,6 +134,114 @@ def test_stderr_is_a_socket():
                 text += more
             are_lines(text.decode(), 2)
             equal(received(), [], "what the program's peer got")
+
+
+# Descriptor 2 becomes what was inherited, or what comes of that, before the first event.
+BECOMES = """
+    how, fd = sys.argv[1], int(sys.argv[2])
+    if how == 'accept':  # into the number itself
+        os.close(2)
+        fd = socket(fileno=fd)._accept()[0]
+        os.set_inheritable(2, True)
+    elif how == 'receive':
+        a, b = socketpair()
+        send_fds(a, [b'x'], [fd])
+        os.dup2(recv_fds(b, 1, 1)[1][0], 2)
+    else:
+        os.dup2(fd, 2)
+    for _ in range(2):
+        socket(AF_INET, SOCK_DGRAM).connect(('127.0.0.1', 9))
+"""
+
+
+def connected(kind):
+    """Two sockets that are."""
+    if kind == "unix":
+        return socket.socketpair()
+    with socket.socket(type=kind) as listener:
+        listener.bind(("127.0.0.1", 0))
+        theirs = socket.socket(type=kind)
+        if kind == socket.SOCK_DGRAM:
+            ours = socket.socket(type=kind)
+            theirs.bind(("127.0.0.1", 0))
+            ours.connect(theirs.getsockname())
+            return ours, theirs
+        listener.listen()
+        theirs.connect(listener.getsockname())
+        return listener.accept()[0], theirs
+
+
+def what_gets(kind, how, settings):
+    """What the program's peer, or its file, gets where descriptor 2 becomes that."""
+    with contextlib.ExitStack() as stack:
+        if kind == "file":
+            ours = stack.enter_context(tempfile.TemporaryFile("wb", buffering=0))
+        elif kind == "pipe":
+            theirs, ours = (stack.enter_context(os.fdopen(fd, mode, buffering=0))
+                            for fd, mode in zip(os.pipe(), ("rb", "wb")))
+        elif how == "accept":
+            ours = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            theirs = stack.enter_context(socket.create_connection(ours.getsockname()))
+        else:
+            ours, theirs = map(stack.enter_context, connected(kind))
+        done = run(berthtest.program(BECOMES, how, ours.fileno()), settings,
+                   pass_fds=[ours.fileno()])
+        equal(done[0], 0, f"{kind}, {how}: {done}")
+        if kind == "file":
+            return os.pread(ours.fileno(), 4096, 0)
+        os.set_blocking(theirs.fileno(), False)
+        try:
+            return os.read(theirs.fileno(), 4096)
+        except BlockingIOError:
+            return b""
+
+
+def test_stderr_becomes_something_else():
+    """what the program makes of 2 before its first event gets no complaint and no line"""
+    ways = [(kind, how) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, "unix", "pipe", "file")
+            for how in ("dup2", "receive")] + [(socket.SOCK_STREAM, "accept")]
+    for variable in {"BERTH_RECORD": "/nowhere/at/all"}, {"BERTH_LOG": "stderr"}, \
+            {"BERTH_RECORD": "/nowhere/at/all", "BERTH_LOG": "stderr", "BERTH_VERBOSE": "1"}:
+        for way in "observed", "bind":
+            for kind, how in ways:
+                settings = {**variables(way, "off"), **variable}
+                equal(what_gets(kind, how, settings), b"", f"{kind}, {how}, {way}, {variable}")
+
+
+# Each is a line on the standard error at the start, or at the first event.
+COMPLAINTS = ({"BERTH_RECORD": "/nowhere/at/all"}, {"BERTH_EVENTS": "many"}, {"BERTH_VERBOSE": "1"},
+              {"BERTH_LOG": "/nowhere/at/all"}, {"BERTH_LOG_ONLY": "some"}, {"BERTH_LOG": "stderr"},
+              {"BERTH_RECORD": "//nowhere/at/all"}, {"BERTH_POLICY": "/nowhere/at/all"},
+              {"BERTH_POLICY": "/nowhere/at/all", "BERTH_STRICT": "1"})
+SERVES = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect_ex(('127.0.0.1', 9))"
+
+
+def test_connection_as_stderr():
+    """a program with its connection as 0 to 2, as of inetd: its peer gets no line; on a pipe it would"""
+    for variable in COMPLAINTS:
+        settings = {**variables("observed", "off"), **variable}
+        command = [sys.executable, "-c", SERVES]
+        equal(len(run(command, settings)[2].splitlines()), 1, f"lines on a pipe, {variable}")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname())
+            ours = listener.accept()[0]
+            with theirs, ours:
+                equal(run(command, settings, stdin=ours, stderr=ours)[0], 0, f"{variable}")
+                ours.shutdown(socket.SHUT_WR)
+                equal(theirs.recv(4096), b"", f"what the peer got, {variable}")
+
+
+def test_no_stderr_at_start():
+    """2 closed at the start: what the program opens as 2 gets no complaint and no line"""
+    shell = """exec 2>&-; exec "$@" """
+    code = "os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_TRUNC);" \
+        "os.set_inheritable(2, True);" + SERVES
+    for variable in COMPLAINTS:
+        settings = {**variables("observed", "off"), **variable}
+        with tempfile.TemporaryDirectory() as folder:
+            command = berthtest.program(code, folder + "/own")
+            equal(run(["sh", "-c", shell, "sh", *command], settings)[0], 0, f"{variable}")
+            equal(os.path.getsize(folder + "/own"), 0, f"bytes in the program's file, {variable}")
 
 
 @contextlib.contextmanager
