@@ -45,7 +45,6 @@ enum claim_outcome {
 struct claim {
   const struct active_rule *rule;
   struct candidates_flow flow;
-  struct candidates candidates;
   struct candidate offer;
   struct candidate refused; /* the last one that was; zeros: none */
   uint32_t tries;
@@ -58,6 +57,7 @@ struct claim {
   bool ranged;        /* IP_LOCAL_PORT_RANGE is still set */
   bool stuck;         /* and the connection refused for it: see berth-policy(5) */
   bool forbidden;     /* a sandbox forbids to ask what the call is about */
+  struct candidates candidates; /* the last: claim_begin() leaves it to candidates_begin() */
 };
 
 void claim_begin(struct claim *c);

@@ -23,7 +23,7 @@ const struct record_steering *claim_settle(struct claim *c, int fd, struct recor
   bool in_set = port && port_set_index(&c->rule->set, port, &index);
   bool given = in_set && offered(c, port);
   bool kept = in_set && e->chosen_by == RECORD_POLICY; /* of an earlier call */
-  s->rule = c->rule->name;
+  *s = (struct record_steering){.rule = c->rule->name};
   s->tries = c->tries;
   s->refused_low = c->refused.low;
   s->refused_high = c->refused.high;

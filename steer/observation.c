@@ -20,9 +20,11 @@ void observation_begin(struct observation *o, int fd)
   o->before = descriptor_get(fd);
   o->fresh = is_fresh(o->before);
   o->protocol = 0;
+  o->local = (struct endpoint){0};
   o->state = -1;
   o->time = clock_ns(CLOCK_REALTIME);
   o->began = clock_ns(CLOCK_MONOTONIC);
+  o->ended = 0;
   claim_begin(&o->claim);
 }
 

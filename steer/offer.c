@@ -255,8 +255,10 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
   struct claim *c = o->claim;
   const struct candidate offer = c->offer;
   offer_restore_range(o);
-  if (!takes_family(o))
+  if (!takes_family(o)) {
+    c->tries--; /* nothing is offered */
     return call_plainly(o);
+  }
   c->via = RECORD_VIA_BIND;
   if (!candidates_keep(&c->candidates, &offer))
     return OFFER_REFUSED;
