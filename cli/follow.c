@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "cli/follow.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "record/clock.h"
 
 bool follow_begin(struct follower *f, struct record_reader *reader)
@@ -50,10 +53,9 @@ static const char *rule_of(struct follower *f, uint32_t rule)
   return name;
 }
 
-static bool is_sound(const struct record_event *e)
+void follow_settle(struct follower *f)
 {
-  return e->call < RECORD_CALLS && e->result < RECORD_RESULTS && e->chosen_by < RECORD_CHOOSERS &&
-         e->via < RECORD_VIAS && e->unsteered < RECORD_UNSTEEREDS;
+  f->waited = f->head;
 }
 
 /* Whether the walk must wait at an event that is not finished. All that had begun by then have their
@@ -77,8 +79,9 @@ static bool waits(struct follower *f, bool last)
 static void tell(struct follower *f, const struct record_read_event *r, follow_event *each,
                  void *context)
 {
-  if (!is_sound(&r->event)) {
+  if (!record_event_is_sound(&r->event)) {
     f->torn++;
+    f->unsound++;
     return;
   }
   const struct event_origin origin = {process_of(f, r->process), rule_of(f, r->event.rule)};
@@ -138,4 +141,21 @@ bool follow_read(struct follower *f, bool last, follow_event *each, void *contex
     }
   }
   return any;
+}
+
+void follow_say_missing(struct follower *f, const char *where, const char *what)
+{
+  char unsound[96] = "";
+  uint64_t missing = f->overwritten + f->torn + f->lost;
+  if (missing == f->said)
+    return;
+  f->said = missing;
+  if (f->unsound)
+    snprintf(unsound, sizeof unsound, " (%" PRIu64 " with values that no event has: damaged)",
+             f->unsound);
+  complain(where,
+           "%s are missing: %" PRIu64 " events were overwritten before they could be read, %" PRIu64
+           " torn%s, %" PRIu64 " lost or never begun; the statistics count them%s",
+           what, f->overwritten, f->torn, unsound, f->lost,
+           f->overwritten ? " (--events N keeps more)" : "");
 }

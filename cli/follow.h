@@ -30,6 +30,8 @@ struct follower {
   uint64_t hole_head;  /* the head then */
   uint64_t waited;     /* events before this one have had their time to be finished */
   uint64_t overwritten, torn, lost; /* events that the walk passed by */
+  uint64_t unsound;                 /* of the torn: whole, but none that a writer can have meant */
+  uint64_t said;                    /* of all these, what follow_say_missing() has told of */
 };
 
 /* `reader` becomes the follower's own. Begins with the oldest event that there is. Returns
@@ -50,5 +52,12 @@ typedef void follow_event(const struct record_event *e, const struct event_origi
  * the next call goes on there; but with `last`, or after RECORD_PATIENCE_MS, it is counted as
  * torn or lost and passed by. Returns whether there was anything. */
 bool follow_read(struct follower *f, bool last, follow_event *each, void *context);
+
+/* What had begun when follow_read() was called last has had its time to be finished. */
+void follow_settle(struct follower *f);
+
+/* Says on stderr, as `where`, what the walk has passed by since this was called last: `what` is what
+ * the events are missing from. */
+void follow_say_missing(struct follower *f, const char *where, const char *what);
 
 #endif

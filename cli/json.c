@@ -220,7 +220,9 @@ json_t *json_process(const struct process *p)
 #define COUNTER(name, field, help) set(group(o, #name), #field, integer(row->name##_##field));
 #include "record/counters.def"
 #undef COUNTER
-  set(group(o, "events"), "torn", integer(p->torn));
+  set(group(o, "events"), "torn", integer(p->torn.torn));
+  if (p->torn.unsound)
+    set(group(o, "events"), "unsound", integer(p->torn.unsound));
   set(o, "errors", errors(row));
   set(o, "rules", rules(p));
   set(o, "rules_merged", integer(row->rules_merged));

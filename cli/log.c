@@ -110,12 +110,32 @@ struct open_recordings {
   int folder_count;
 };
 
+/* All that is there. Events that are just being written get their time, without -f, in which they
+ * come later. */
+static void read_all(struct log_options *o, struct open_recordings *all, follow_event *each,
+                     void *context)
+{
+  const struct timespec patience = {.tv_nsec = RECORD_PATIENCE_MS * 1000000L};
+  bool unfinished = false;
+  for (size_t i = 0; i < all->count; i++) {
+    struct follower *f = &all->followed[i].follower;
+    follow_read(f, false, each, context);
+    unfinished |= f->next < f->head;
+  }
+  if (o->follow || !unfinished)
+    return;
+  nanosleep(&patience, NULL);
+  for (size_t i = 0; i < all->count; i++) {
+    follow_settle(&all->followed[i].follower);
+    follow_read(&all->followed[i].follower, false, each, context);
+  }
+}
+
 /* Everything so far, in time's order where it comes from several recordings. */
 static void print_gathered(struct log_options *o, struct open_recordings *all)
 {
   struct gathering g = {.match = &o->printer.match};
-  for (size_t i = 0; i < all->count; i++)
-    follow_read(&all->followed[i].follower, !o->follow, gather_event, &g);
+  read_all(o, all, gather_event, &g);
   if (all->count > 1)
     gather_sort(&g);
   size_t from = o->lines && o->lines < g.count ? g.count - o->lines : 0;
@@ -206,6 +226,16 @@ static void close_gone(struct log_options *o, struct open_recordings *all)
   all->count = kept;
 }
 
+/* What of a recording is not shown, and not because an option leaves it out. */
+static void say_missing(const struct open_recordings *all)
+{
+  for (size_t i = 0; i < all->count; i++) {
+    char what[PATH_MAX + 16];
+    snprintf(what, sizeof what, "%s: events", all->followed[i].path);
+    follow_say_missing(&all->followed[i].follower, "log", what);
+  }
+}
+
 /* Says which recordings could not be read to the end. */
 static bool say_broken(const struct open_recordings *all)
 {
@@ -226,6 +256,7 @@ static int follow_on(struct log_options *o, struct open_recordings *all, bool lo
       follow_read(&all->followed[i].follower, false, print_event, &o->printer);
     if (fflush(o->printer.out) || ferror(o->printer.out) || say_broken(all))
       return EXIT_TROUBLE;
+    say_missing(all);
     nanosleep(&tick, NULL);
     if (n % 10 == 0) {
       close_gone(o, all);
@@ -272,10 +303,12 @@ static int log_recordings(struct log_options *o, int count, char **operands)
   recordings_say_none(&all.found, "log", count, operands);
   trouble |= !open_found(&all, &(struct recordings){0});
   if (all.count == 1 && !o->lines)
-    follow_read(&all.followed[0].follower, !o->follow, print_event, &o->printer);
+    read_all(o, &all, print_event, &o->printer);
   else
     print_gathered(o, &all);
-  trouble |= fflush(o->printer.out) != 0 || say_broken(&all);
+  trouble |= fflush(o->printer.out) != 0;
+  say_missing(&all);
+  trouble |= say_broken(&all);
   if (o->follow && !trouble)
     trouble = follow_on(o, &all, !count || all.folder_count) != EXIT_YES;
   close_all(&all);

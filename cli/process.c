@@ -118,7 +118,7 @@ static void share_rules(struct process *p, uint32_t process, const struct record
 bool process_table_read(struct process_table *table, struct record_reader *reader)
 {
   uint32_t used = record_processes_used(reader), last = reader->processes.count - 1;
-  uint64_t *torn = calloc(reader->processes.count, sizeof *torn);
+  struct record_torn *torn = calloc(reader->processes.count, sizeof *torn);
   bool this_boot = same_boot(reader);
   size_t next_destination = 0, next_rule = 0;
   memset(table, 0, sizeof *table);

@@ -14,7 +14,7 @@
 struct process {
   struct record_process row;
   const char *state; /* "running", "exited", "replaced", "died" or "unknown" */
-  uint64_t torn;
+  struct record_torn torn;
   const struct record_read_destination *destinations; /* the table's own */
   size_t destination_count;
   const struct record_read_rule *rules; /* likewise */

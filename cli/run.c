@@ -217,10 +217,10 @@ static int become(const struct run *run, char **argv)
   return cannot_execute(argv[0], error);
 }
 
-static void show(struct run *run, bool last)
+static void show(struct run *run)
 {
   if (run->path[0] && !run->quiet) {
-    follow_read(&run->follower, last, print_event, &run->printer);
+    follow_read(&run->follower, false, print_event, &run->printer);
     fflush(run->printer.out);
   }
 }
@@ -229,21 +229,12 @@ static void show(struct run *run, bool last)
 static void show_rest(struct run *run)
 {
   const struct timespec patience = {.tv_nsec = RECORD_PATIENCE_MS * 1000000L};
-  show(run, false);
-  if (run->path[0] && !run->quiet && run->follower.next < record_head(&run->follower.reader))
-    nanosleep(&patience, NULL);
-  show(run, true);
-}
-
-static void say_missing(const struct run *run)
-{
-  const struct follower *f = &run->follower;
-  if (f->overwritten + f->torn + f->lost)
-    complain("run",
-             "lines are missing: %llu events were overwritten before they could be read, "
-             "%llu torn, %llu lost; the statistics count them (--events N keeps more)",
-             (unsigned long long)f->overwritten, (unsigned long long)f->torn,
-             (unsigned long long)f->lost);
+  show(run);
+  if (!run->path[0] || run->quiet || run->follower.next >= record_head(&run->follower.reader))
+    return;
+  nanosleep(&patience, NULL);
+  follow_settle(&run->follower);
+  show(run);
 }
 
 static void finish(struct run *run)
@@ -251,7 +242,7 @@ static void finish(struct run *run)
   if (!run->path[0])
     return;
   show_rest(run);
-  say_missing(run);
+  follow_say_missing(&run->follower, "run", "lines");
   if (run->summary)
     print_summary(run->printer.out, &run->follower.reader, run->printer.json);
   if (run->follower.reader.broken)
@@ -276,7 +267,7 @@ static int run_beside(struct run *run, char **argv)
   struct escaped escaped;
   escaped_begin(&escaped, child.pid, run->library, run->told);
   do {
-    show(run, false);
+    show(run);
     escaped_look(&escaped);
   } while (!child_wait(&child, TICK_MS));
   finish(run);

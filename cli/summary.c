@@ -123,11 +123,15 @@ static void print_destinations(FILE *out, const struct process *p)
 static void print_events(FILE *out, const struct process *p)
 {
   const struct record_process *row = &p->row;
-  if (row->events_overwritten || row->events_lost || p->torn)
-    fprintf(out,
-            "  events       %" PRIu64 " written, %" PRIu64 " overwritten, %" PRIu64
-            " lost, %" PRIu64 " torn\n",
-            row->events_written, row->events_overwritten, row->events_lost, p->torn);
+  if (!row->events_overwritten && !row->events_lost && !p->torn.torn)
+    return;
+  fprintf(out,
+          "  events       %" PRIu64 " written, %" PRIu64 " overwritten, %" PRIu64 " lost, %" PRIu64
+          " torn",
+          row->events_written, row->events_overwritten, row->events_lost, p->torn.torn);
+  if (p->torn.unsound)
+    fprintf(out, " (%" PRIu64 " with values that no event has: damaged)", p->torn.unsound);
+  putc('\n', out);
 }
 
 static void print_process(FILE *out, const struct process *p)

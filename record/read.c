@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "record/duration.h"
@@ -218,45 +217,6 @@ size_t record_read_survivors(struct record_reader *reader, uint64_t oldest,
   if (found)
     qsort(*out, found, sizeof **out, by_index);
   return found;
-}
-
-/* Adds up the odd cells by their writer's row; with `before`, only those that it has too.
- * Returns how many there are. */
-static size_t odd_cells(struct record_reader *reader, uint64_t *seqs, const uint64_t *before,
-                        uint64_t *torn, size_t rows)
-{
-  size_t found = 0;
-  for (uint32_t from = 0; from < reader->events.count; from += RECORD_READ_MAX) {
-    uint32_t n = reader->events.count - from;
-    if (n > RECORD_READ_MAX)
-      n = RECORD_READ_MAX;
-    if (!record_read_at(reader, reader->scratch, (size_t)n * RECORD_CELL_STRIDE,
-                        reader->events.offset + (uint64_t)from * RECORD_CELL_STRIDE))
-      return found;
-    for (uint32_t i = 0; i < n; i++) {
-      uint64_t seq = atomic_load_explicit(&reader->scratch[i].seq, memory_order_relaxed);
-      seqs[from + i] = seq;
-      if (!(seq & 1) || (before && before[from + i] != seq))
-        continue;
-      found++;
-      if (before && seq >> RECORD_SEQ_BITS < rows)
-        torn[seq >> RECORD_SEQ_BITS]++;
-    }
-  }
-  return found;
-}
-
-void record_count_torn(struct record_reader *reader, uint64_t *torn, size_t rows)
-{
-  uint64_t *before = calloc(2 * (size_t)reader->events.count, sizeof *before);
-  if (!before)
-    return;
-  if (odd_cells(reader, before, NULL, torn, rows)) {
-    struct timespec patience = {.tv_nsec = RECORD_PATIENCE_MS * 1000000L};
-    nanosleep(&patience, NULL);
-    odd_cells(reader, before + reader->events.count, before, torn, rows);
-  }
-  free(before);
 }
 
 uint64_t record_quantile(const struct record_process *row, double p)

@@ -76,9 +76,19 @@ size_t record_read_survivors(struct record_reader *reader, uint64_t oldest,
 /* The first event that the ring can still hold, given the head. */
 uint64_t record_oldest(struct record_reader *reader, uint64_t head);
 
-/* Counts, for each of `rows` rows, the events that their writers began and did not finish.
- * Waits RECORD_PATIENCE_MS where it finds any, for writers that are merely slow. */
-void record_count_torn(struct record_reader *reader, uint64_t *torn, size_t rows);
+/* Whether each of an event's numbers is one that a writer can have meant. */
+bool record_event_is_sound(const struct record_event *e);
+
+/* Of a row's events, those that nobody can read. */
+struct record_torn {
+  uint64_t torn;    /* begun and not finished, and `unsound` */
+  uint64_t unsound; /* finished, but not record_event_is_sound() */
+};
+
+/* Counts them for each of the first `rows` rows, so that of a row that is no longer written to each
+ * event is in a cell of the ring, overwritten, lost or torn. Waits RECORD_PATIENCE_MS where it finds
+ * any, for writers that are merely slow. */
+void record_count_torn(struct record_reader *reader, struct record_torn *torn, uint32_t rows);
 
 struct record_read_destination {
   uint8_t address[16];

@@ -147,28 +147,27 @@ static uint32_t take_row(void)
 }
 
 /* Of the indices that the rows' writers took: what became of each. A killed thread leaves one at
- * most of which nothing is told, in its row or in the row of the event that it was to replace. */
+ * most of which no row tells. */
 static void account(uint32_t rows, unsigned killed)
 {
   struct record_reader reader;
-  uint64_t *read = calloc(map.process_count, sizeof *read), written = 0, untold = 0;
-  uint64_t *torn = calloc(map.process_count, sizeof *torn);
+  uint64_t *read = calloc(map.process_count, sizeof *read), written = 0, untold;
+  struct record_torn *torn = calloc(map.process_count, sizeof *torn);
   const char *problem = record_open(&reader, AT_FDCWD, path);
   WANT(read && torn && !problem);
   read_all(&reader, read);
   record_count_torn(&reader, torn, map.process_count);
   for (uint32_t i = 0; i < rows; i++) {
     struct record_process *row = record_row(&map, i);
-    uint64_t told = read[i] + row->events_overwritten + row->events_lost + torn[i];
-    WANT(told <= row->events_written);
+    uint64_t told = read[i] + row->events_overwritten + row->events_lost + torn[i].torn;
+    WANT(told == row->events_written && !torn[i].unsound);
     written += row->events_written;
-    untold += row->events_written - told;
     sums.read += read[i];
     sums.overwritten += row->events_overwritten;
     sums.lost += row->events_lost;
-    sums.torn += torn[i];
+    sums.torn += torn[i].torn;
   }
-  untold += record_head(&reader) - written; /* killed between the index and the counter */
+  untold = record_head(&reader) - written; /* killed between the index and the counter */
   WANT(written <= record_head(&reader) && untold <= killed);
   sums.recordings++;
   sums.written += written;

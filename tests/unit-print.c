@@ -79,7 +79,7 @@ static void write_all(struct fixture *f)
 }
 
 /* What is printed; the caller frees it. */
-static char *events_of(struct fixture *f, bool json, uint64_t *torn)
+static char *events_of(struct fixture *f, bool json, uint64_t *unsound)
 {
   char *text;
   size_t size;
@@ -89,8 +89,8 @@ static char *events_of(struct fixture *f, bool json, uint64_t *torn)
   assert_null(record_open(&reader, AT_FDCWD, f->path));
   assert_true(follow_begin(&follower, &reader));
   follow_read(&follower, true, print_event, &printer);
-  if (torn)
-    *torn = follower.torn;
+  if (unsound)
+    *unsound = follower.torn == follower.unsound ? follower.unsound : UINT64_MAX;
   follow_end(&follower);
   fclose(printer.out);
   return text;
@@ -179,10 +179,10 @@ static void put_event(struct record_cell *cell, const struct record_event *e)
     cell->words[w] = words[w];
 }
 
-static void numbers_out_of_range_are_torn_or_nameless(void **state)
+static void numbers_out_of_range_are_damaged_or_nameless(void **state)
 {
   struct fixture *f = *state;
-  uint64_t torn = 0;
+  uint64_t unsound = 0;
   write_all(f);
   struct record_event a = event_in(&f->map.cells[0]), b = event_in(&f->map.cells[1]),
                       c = event_in(&f->map.cells[2]);
@@ -192,11 +192,14 @@ static void numbers_out_of_range_are_torn_or_nameless(void **state)
   put_event(&f->map.cells[0], &a);
   put_event(&f->map.cells[1], &b);
   put_event(&f->map.cells[2], &c);
-  char *lines = events_of(f, true, &torn);
-  assert_int_equal(torn, 2);
+  char *lines = events_of(f, true, &unsound);
+  assert_int_equal(unsound, 2);
   expect_event(lines, 0, NULL, "range", 2, NULL);
   expect_event(lines, 1, NULL, NULL, 0, NULL);
   free(lines);
+  char *text = summary_of(f, false);
+  assert_non_null(strstr(text, ", 2 torn (2 with values that no event has: damaged)\n"));
+  free(text);
 }
 
 static void statistics_of_rules_as_json(void **state)
@@ -237,7 +240,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       WITH_FILE(the_keys_of_a_rule_are_there_where_it_took_the_call),
       WITH_FILE(lines_name_the_rule),
-      WITH_FILE(numbers_out_of_range_are_torn_or_nameless),
+      WITH_FILE(numbers_out_of_range_are_damaged_or_nameless),
       WITH_FILE(statistics_of_rules_as_json),
       WITH_FILE(statistics_of_rules_as_text),
   };

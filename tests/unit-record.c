@@ -128,7 +128,7 @@ static void a_torn_cell_costs_one_event_a_round_and_is_never_shown(void **state)
   struct record_read_event got[16];
   struct record_process row;
   uint32_t process = claim(f, "a");
-  uint64_t torn[4] = {0};
+  struct record_torn torn[4] = {0};
   write_events(f, process, 0, 3);
   atomic_fetch_add(&f->map.header->head, 1);
   atomic_fetch_add(&record_row(&f->map, process)->events_written, 1);
@@ -140,7 +140,7 @@ static void a_torn_cell_costs_one_event_a_round_and_is_never_shown(void **state)
   assert_int_equal(record_read_events(&f->reader, 3, 1, got), 1);
   assert_int_equal(got[0].fate, RECORD_WRITING);
   record_count_torn(&f->reader, torn, 4);
-  assert_int_equal(torn[process], 1);
+  assert_int_equal(torn[process].torn, 1);
   assert_true(record_read_process(&f->reader, process, &row));
   unsigned whole = 0;
   for (uint64_t i = 20; i < 36; i += 4) {
@@ -149,8 +149,45 @@ static void a_torn_cell_costs_one_event_a_round_and_is_never_shown(void **state)
       whole += got[k].fate == RECORD_WHOLE;
   }
   assert_int_equal(row.events_lost, 2);
-  assert_int_equal(whole + row.events_overwritten + row.events_lost + torn[process],
+  assert_int_equal(whole + row.events_overwritten + row.events_lost + torn[process].torn,
                    row.events_written);
+}
+
+/* A writer killed before its CAS, or between that and the counter of whose event it replaced. */
+static void an_event_that_no_cell_and_no_counter_has_is_torn(void **state)
+{
+  struct fixture *f = *state;
+  struct record_torn torn[4];
+  uint32_t a = claim(f, "a"), b = claim(f, "b");
+  write_events(f, a, 0, 3);
+  record_count_torn(&f->reader, torn, 4);
+  assert_int_equal(torn[a].torn + torn[b].torn, 0);
+  atomic_fetch_add(&f->map.header->head, 1);
+  atomic_fetch_add(&record_row(&f->map, b)->events_written, 1);
+  record_count_torn(&f->reader, torn, 4);
+  assert_int_equal(torn[b].torn, 1);
+  atomic_fetch_add(&f->map.header->head, 13);
+  atomic_fetch_add(&record_row(&f->map, b)->events_written, 1);
+  atomic_store(&f->map.cells[0].seq, record_seq(b, 2 * 16 + 1));
+  record_count_torn(&f->reader, torn, 4);
+  assert_int_equal(torn[a].torn, 1);
+  assert_int_equal(torn[b].torn, 2);
+}
+
+static void an_event_with_values_of_none_is_unsound(void **state)
+{
+  struct fixture *f = *state;
+  struct record_torn torn[4];
+  uint32_t process = claim(f, "a");
+  struct record_event e = {.via = RECORD_VIAS};
+  uint64_t words[RECORD_EVENT_WORDS];
+  write_events(f, process, 0, 3);
+  memcpy(words, &e, sizeof words);
+  for (int w = 0; w < RECORD_EVENT_WORDS; w++)
+    atomic_store(&f->map.cells[1].words[w], words[w]);
+  record_count_torn(&f->reader, torn, 4);
+  assert_int_equal(torn[process].torn, 1);
+  assert_int_equal(torn[process].unsound, 1);
 }
 
 /* An event that is lost, because the cell's earlier one is still being written, leaves that one
@@ -623,6 +660,8 @@ int main(void)
       WITH_FILE(an_event_comes_back_as_it_was),
       WITH_FILE(the_ring_keeps_the_last_and_counts_the_others),
       WITH_FILE(a_torn_cell_costs_one_event_a_round_and_is_never_shown),
+      WITH_FILE(an_event_that_no_cell_and_no_counter_has_is_torn),
+      WITH_FILE(an_event_with_values_of_none_is_unsound),
       WITH_FILE(an_event_outlives_a_lost_one),
       WITH_FILE(rows_run_out_into_one_for_all_others),
       WITH_FILE(a_reserved_row_is_nobodys_and_goes_back),

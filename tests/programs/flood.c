@@ -30,7 +30,7 @@ static void *connect_often(void *unused)
 
 static int run_threads(int threads)
 {
-  pthread_t others[64];
+  pthread_t others[512];
   for (int i = 1; i < threads; i++)
     if (pthread_create(&others[i], NULL, connect_often, NULL))
       return 1;
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
   int processes = argc == 4 ? atoi(argv[1]) : 0, threads = argc == 4 ? atoi(argv[2]) : 0;
   int failed = 0, status, gate[2];
   char byte;
-  if (processes < 1 || threads < 1 || threads > 64 || pipe(gate))
+  if (processes < 1 || threads < 1 || threads > 512 || pipe(gate))
     return 2;
   count = atol(argv[3]);
   if (processes == 1)
