@@ -83,9 +83,12 @@ uint8_t claim_transport(struct observation *o);
 /* Finds the rule that would have taken a call of which a sandbox let nobody ask before it. */
 void claim_forbidden(struct claim *c, const struct record_event *e);
 
+/* The port that a call which got one has, where no socket is left to be asked; 0: not known. */
+uint16_t claim_certain_port(const struct claim *c);
+
 /* Says in the event who chose, and fills in what the rule did; the event's local port is known.
  * Returns NULL where no rule took the call. */
-const struct record_steering *claim_settle(struct claim *c, int fd, struct record_event *e,
+const struct record_steering *claim_settle(struct observation *o, struct record_event *e,
                                            struct record_steering *s);
 
 #endif

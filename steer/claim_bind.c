@@ -73,6 +73,7 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
   struct claim *c = &o->claim;
   struct offering offering = {.claim = c,
                               .fd = o->fd,
+                              .generation = o->before.generation,
                               .family = c->family,
                               .saved_errno = o->error,
                               .call = call,

@@ -38,9 +38,9 @@ static void set_own_range(struct descriptor *d, uint32_t range)
 void claim_option_set(int fd, int level, int option, const void *value, socklen_t size)
 {
   uint32_t word = 0; /* the kernel takes an int, or a byte */
-  struct descriptor d = descriptor_get(fd);
   if (level != IPPROTO_IP || (option != OPTION_LOCAL_PORT_RANGE && option != OPTION_NO_PORT))
     return;
+  struct descriptor d = descriptor_begin(fd);
   memcpy(&word, value, size < sizeof word ? size : sizeof word);
   if (option == OPTION_LOCAL_PORT_RANGE)
     set_own_range(&d, word);

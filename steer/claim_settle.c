@@ -3,17 +3,33 @@
 // What became of a call that a rule took.
 #include <errno.h>
 
-#include "steer/claim.h"
 #include "steer/held.h"
+#include "steer/observation.h"
 
 static bool offered(const struct claim *c, uint16_t port)
 {
   return c->outcome == CLAIM_OFFERED && port >= c->offer.low && port <= c->offer.high;
 }
 
-const struct record_steering *claim_settle(struct claim *c, int fd, struct record_event *e,
+uint16_t claim_certain_port(const struct claim *c)
+{
+  bool single = c->outcome == CLAIM_OFFERED && c->offer.low == c->offer.high;
+  return single && (c->bound || c->ranged) ? c->offer.low : 0;
+}
+
+/* Until the descriptor is closed; which it is, where another thread was faster. */
+static void hold(const struct observation *o, uint64_t held)
+{
+  if (observation_is_same(o))
+    held_set(o->fd, held);
+  else
+    candidates_released(held);
+}
+
+const struct record_steering *claim_settle(struct observation *o, struct record_event *e,
                                            struct record_steering *s)
 {
+  struct claim *c = &o->claim;
   uint32_t index;
   uint16_t port = e->local_port;
   if (c->forbidden && !c->rule)
@@ -37,7 +53,7 @@ const struct record_steering *claim_settle(struct claim *c, int fd, struct recor
   if (given || c->outcome == CLAIM_EXHAUSTED)
     e->chosen_by = RECORD_POLICY;
   if (given)
-    held_set(fd, candidates_granted(&c->candidates, port, c->bound));
+    hold(o, candidates_granted(&c->candidates, port, c->bound));
   else if (c->outcome == CLAIM_OFFERED && c->offer.by_range && s->outside)
     candidates_distrust_range();
   return s;

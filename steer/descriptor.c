@@ -9,19 +9,30 @@
 
 #define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
 
-/* A megabyte of zeros that the kernel gives page by page as descriptors are used. */
-static _Atomic uint32_t table[DESCRIPTORS];
+/* Two megabytes of zeros that the kernel gives page by page as descriptors are used. */
+static _Atomic uint64_t table[DESCRIPTORS];
 
 static_assert(sizeof(struct descriptor) == sizeof table[0], "one word, one store");
 
+static struct descriptor unpack(uint64_t word)
+{
+  struct descriptor d;
+  memcpy(&d, &word, sizeof d);
+  return d;
+}
+
+static uint64_t pack(struct descriptor d)
+{
+  uint64_t word;
+  memcpy(&word, &d, sizeof word);
+  return word;
+}
+
 struct descriptor descriptor_get(int fd)
 {
-  struct descriptor d = {0};
-  if (fd >= 0 && fd < DESCRIPTORS) {
-    uint32_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
-    memcpy(&d, &word, sizeof d);
-  }
-  return d;
+  if (fd < 0 || fd >= DESCRIPTORS)
+    return (struct descriptor){0};
+  return unpack(atomic_load_explicit(&table[fd], memory_order_relaxed));
 }
 
 /* One more than the highest that was ever remembered: no need to look beyond. */
@@ -35,14 +46,56 @@ static void raise_used(unsigned to)
     ;
 }
 
+/* What is remembered of the number now becomes `d`, unless it is of another generation. */
+static bool replace(int fd, uint64_t *now, struct descriptor d)
+{
+  while (unpack(*now).generation == d.generation)
+    if (atomic_compare_exchange_weak_explicit(&table[fd], now, pack(d), memory_order_relaxed,
+                                              memory_order_relaxed))
+      return true;
+  return false;
+}
+
 void descriptor_set(int fd, struct descriptor d)
 {
-  uint32_t word;
-  memcpy(&word, &d, sizeof word);
   if (fd < 0 || fd >= DESCRIPTORS)
     return;
+  uint64_t now = atomic_load_explicit(&table[fd], memory_order_relaxed);
   raise_used((unsigned)fd + 1);
-  atomic_store_explicit(&table[fd], word, memory_order_relaxed);
+  replace(fd, &now, d);
+}
+
+bool descriptor_is(int fd, uint32_t generation)
+{
+  return descriptor_get(fd).generation == generation;
+}
+
+static uint32_t next_generation(uint32_t generation)
+{
+  return generation + 1 ? generation + 1 : 1;
+}
+
+/* The number is another socket's from now on. */
+static void renew(int fd, struct descriptor d)
+{
+  if (fd < 0 || fd >= DESCRIPTORS)
+    return;
+  uint64_t now = atomic_load_explicit(&table[fd], memory_order_relaxed);
+  raise_used((unsigned)fd + 1);
+  do
+    d.generation = next_generation(unpack(now).generation);
+  while (!atomic_compare_exchange_weak_explicit(&table[fd], &now, pack(d), memory_order_relaxed,
+                                                memory_order_relaxed));
+}
+
+/* A number of which nothing is remembered has no generation, so that closing it writes nothing. */
+struct descriptor descriptor_begin(int fd)
+{
+  struct descriptor d = descriptor_get(fd);
+  if (d.generation)
+    return d;
+  renew(fd, d);
+  return descriptor_get(fd);
 }
 
 static enum socket_kind kind_of(int domain, int type, int protocol)
@@ -62,13 +115,13 @@ static enum socket_kind kind_of(int domain, int type, int protocol)
 void descriptor_made(int fd, int domain, int type, int protocol)
 {
   struct descriptor d = {.kind = kind_of(domain, type, protocol)};
-  descriptor_set(fd, d);
+  renew(fd, d);
 }
 
 void descriptor_accepted(int fd)
 {
   struct descriptor d = {.flags = DESCRIPTOR_SETTLED};
-  descriptor_set(fd, d);
+  renew(fd, d);
 }
 
 /* `connecting` stays: it is only believed where TCP_INFO says so too. */
@@ -77,12 +130,12 @@ void descriptor_closed(int fd)
   const uint8_t stale = DESCRIPTOR_SETTLED | DESCRIPTOR_ADDRESS | DESCRIPTOR_OWN_RANGE |
                         DESCRIPTOR_RANGED;
   struct descriptor d = descriptor_get(fd);
-  if (d.kind == SOCKET_UNKNOWN && !d.puts_off && !(d.flags & stale))
+  if (!d.generation)
     return; /* a daemon that closes all numbers there are dirties no page of the table */
   d.kind = SOCKET_UNKNOWN;
   d.puts_off = 0;
   d.flags &= (uint8_t)~stale;
-  descriptor_set(fd, d);
+  renew(fd, d);
 }
 
 unsigned descriptors_used(void)

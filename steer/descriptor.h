@@ -42,13 +42,23 @@ struct descriptor {
   uint8_t kind : 4;     /* enum socket_kind */
   uint8_t puts_off : 4; /* 1: the program set IP_BIND_ADDRESS_NO_PORT itself */
   uint8_t flags;        /* enum descriptor_flag */
+  uint32_t generation;  /* how often the number was closed or given, as far as a hook saw */
 };
 
 /* Descriptors from here on are not remembered: everything about them is asked. */
 #define DESCRIPTORS (1 << 18)
 
 struct descriptor descriptor_get(int fd);
+
+/* The same, before a call that may last: closing the number is noticed from here on. */
+struct descriptor descriptor_begin(int fd);
+
+/* Where the number still is of d's generation: otherwise `d` is of a socket that is gone. */
 void descriptor_set(int fd, struct descriptor d);
+
+/* Whether no hook saw the number closed, or given to another socket, since it had that generation:
+ * to be asked after a call that may have lasted, before anything is done with the number. */
+bool descriptor_is(int fd, uint32_t generation);
 
 /* socket(2) made it: what its arguments tell. */
 void descriptor_made(int fd, int domain, int type, int protocol);

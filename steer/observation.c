@@ -17,7 +17,7 @@ static bool is_fresh(struct descriptor d)
 void observation_begin(struct observation *o, int fd)
 {
   o->fd = fd;
-  o->before = descriptor_get(fd);
+  o->before = descriptor_begin(fd);
   o->fresh = is_fresh(o->before);
   o->protocol = 0;
   o->local = (struct endpoint){0};
@@ -72,15 +72,34 @@ bool observation_end(struct observation *o, int error)
   return error != EBADF && error != ENOTSOCK && error != EFAULT;
 }
 
+static bool took_long(const struct observation *o)
+{
+  const uint64_t long_ago = 10 * 1000000;
+  return o->ended - o->began >= long_ago;
+}
+
+bool observation_is_same(const struct observation *o)
+{
+  return descriptor_is(o->fd, o->before.generation);
+}
+
+void observation_remember(const struct observation *o, struct descriptor d)
+{
+  if (took_long(o)) {
+    d.kind = SOCKET_UNKNOWN;
+    d.flags &= (uint8_t)~DESCRIPTOR_SETTLED;
+  }
+  descriptor_set(o->fd, d);
+}
+
 /* The kernel has read it where the call got anywhere. A failure could be a seccomp filter's, and
  * where the call took long another thread may have unmapped it: so the kernel is asked. */
 bool observation_may_read(const struct observation *o, const struct sockaddr *address,
                           socklen_t size, int error)
 {
-  const uint64_t long_ago = 10 * 1000000;
   if (!address || size < sizeof address->sa_family)
     return false;
-  if ((error == 0 || error == EINPROGRESS) && o->ended - o->began < long_ago)
+  if ((error == 0 || error == EINPROGRESS) && !took_long(o))
     return true;
   return endpoint_ask(o->fd, address, size) == MEMORY_READABLE;
 }
@@ -116,7 +135,7 @@ struct record_event observation_event(const struct observation *o, enum record_c
 void observation_write(struct observation *o, struct record_event *e)
 {
   struct record_steering s;
-  recorder_write(e, claim_settle(&o->claim, o->fd, e, &s));
+  recorder_write(e, claim_settle(o, e, &s));
 }
 
 /* A raw socket has no port: getsockname() tells its protocol in that place (raw(7)). */

@@ -29,6 +29,13 @@ bool observation_has_own_range(const struct observation *o);
  * socket, and its arguments. */
 bool observation_end(struct observation *o, int error);
 
+/* Whether, after the call, no other thread was seen to close the descriptor meanwhile. */
+bool observation_is_same(const struct observation *o);
+
+/* Remembers `d` of the descriptor after the call, if it still is the same. Where the call may have
+ * blocked, what could hide another socket at the number (closed by libc itself) is left out. */
+void observation_remember(const struct observation *o, struct descriptor d);
+
 /* Whether a sockaddr of the program's may be read, after a call that ended with `error`. */
 bool observation_may_read(const struct observation *o, const struct sockaddr *address,
                           socklen_t size, int error);

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
+#include "record/text.h"
 #include "steer/observation.h"
 #include "steer/recorder.h"
 #include "steer/socket.h"
@@ -20,7 +22,7 @@ static void ask_state(struct observation *o)
   o->state = socket_tcp_state(o->fd);
   if (!is_another(o))
     return;
-  o->before = (struct descriptor){0};
+  o->before = (struct descriptor){.generation = o->before.generation};
   o->state = -1;
 }
 
@@ -89,14 +91,28 @@ static void remember_connect(const struct observation *o, const struct record_ev
     d.flags |= DESCRIPTOR_SETTLED;
     d.kind = SOCKET_UNKNOWN; /* the hint has served: it could only grow stale */
   }
-  descriptor_set(o->fd, d);
+  observation_remember(o, d);
+}
+
+/* Where the socket is gone its addresses cannot be asked: the port is known where a rule gave one,
+ * and the protocol where it was asked before. */
+static bool local_of(struct observation *o, const struct endpoint *peer, int error,
+                     struct endpoint *local)
+{
+  if (observation_is_same(o))
+    return socket_local(o->fd, local) || errno != EAFNOSUPPORT;
+  memset(local, 0, sizeof *local);
+  if (address_is_ipv4(peer->address))
+    memset(local->address + 10, 0xff, 2);
+  local->port = had_port(error) ? claim_certain_port(&o->claim) : 0;
+  return o->protocol || o->before.kind == SOCKET_TCP || o->before.kind == SOCKET_UDP;
 }
 
 void observation_write_connect(struct observation *o, enum record_call call,
                                const struct endpoint *peer, int error)
 {
   struct endpoint local;
-  if (!socket_local(o->fd, &local) && errno == EAFNOSUPPORT)
+  if (!local_of(o, peer, error, &local))
     return; /* an address of ours for a socket of another family */
   struct record_event e = observation_event(o, call, error);
   e.transport = observation_protocol(o);
@@ -139,7 +155,7 @@ bool observation_is_repeat(const struct observation *o, int error)
     d.flags = (uint8_t)((d.flags & ~DESCRIPTOR_EARLIER) | DESCRIPTOR_POLICY);
     d.port = o->claim.offer.low;
   }
-  descriptor_set(o->fd, d);
+  observation_remember(o, d);
   return true;
 }
 
@@ -164,7 +180,7 @@ static void connect_ended(struct observation *o, const struct sockaddr *address,
   } else if (!error && endpoint_family(address, size) == AF_UNSPEC) {
     forget_association(o);
   } else if (!error) {
-    struct descriptor other = {.kind = SOCKET_OTHER};
+    struct descriptor other = {.kind = SOCKET_OTHER, .generation = o->before.generation};
     descriptor_set(o->fd, other);
   }
 }

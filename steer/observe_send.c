@@ -32,7 +32,8 @@ static void write_datagram(struct observation *o, enum record_call call,
                            const struct endpoint *peer, int error)
 {
   struct endpoint local;
-  if (!socket_local(o->fd, &local) || (local.port == 0 && error != EAGAIN))
+  if (!observation_is_same(o) || !socket_local(o->fd, &local) ||
+      (local.port == 0 && error != EAGAIN))
     return;
   struct record_event e = observation_event(o, call, error);
   e.transport = observation_protocol(o);
@@ -40,10 +41,13 @@ static void write_datagram(struct observation *o, enum record_call call,
   observation_put_peer(&e, peer);
   observation_write(o, &e);
   if (local.port) {
-    struct descriptor d = {.port = local.port, .kind = o->before.kind, .flags = DESCRIPTOR_SETTLED};
+    struct descriptor d = {.port = local.port,
+                           .kind = o->before.kind,
+                           .flags = DESCRIPTOR_SETTLED,
+                           .generation = o->before.generation};
     d.flags |= e.chosen_by == RECORD_POLICY ? DESCRIPTOR_POLICY : 0;
     d.flags |= o->claim.ranged ? DESCRIPTOR_RANGED : 0;
-    descriptor_set(o->fd, d);
+    observation_remember(o, d);
   }
 }
 

@@ -5,13 +5,21 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "record/clock.h"
 #include "record/sys.h"
 #include "steer/rules.h"
 #include "steer/socket.h"
 
-static int set_option(int fd, int level, int name, int value)
+/* While an offer was under way another thread can have closed the descriptor. */
+static bool is_same(const struct offering *o)
 {
-  return sys_setsockopt(fd, level, name, &value, sizeof value) ? errno : 0;
+  return descriptor_is(o->fd, o->generation);
+}
+
+static void set_option(const struct offering *o, int level, int name, int value)
+{
+  if (is_same(o))
+    sys_setsockopt(o->fd, level, name, &value, sizeof value);
 }
 
 /* The socket's own, asked once. */
@@ -28,7 +36,7 @@ void offer_set_reuse(struct offering *o, bool on)
     o->reuse_before = o->reuse = socket_option(o->fd, SOL_SOCKET, SO_REUSEADDR);
   o->reuse_asked = true;
   if (o->reuse != on)
-    set_option(o->fd, SOL_SOCKET, SO_REUSEADDR, on);
+    set_option(o, SOL_SOCKET, SO_REUSEADDR, on);
   o->reuse = on;
 }
 
@@ -41,6 +49,10 @@ void offer_restore_reuse(struct offering *o)
 void offer_call(struct offering *o)
 {
   tuple_asker_end(&o->asker);
+  o->result = -1;
+  o->error = EBADF;
+  if (!is_same(o))
+    return;
   errno = o->saved_errno;
   o->result = o->call(o->arguments);
   o->error = o->result < 0 ? errno : 0;
@@ -57,9 +69,8 @@ static bool found_no_port(const struct offering *o)
 
 void offer_restore_range(struct offering *o)
 {
-  uint32_t none = 0;
   if (o->ranged)
-    sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &none, sizeof none);
+    set_option(o, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, 0);
   o->ranged = false;
 }
 
@@ -70,6 +81,8 @@ int offer_bind_port(struct offering *o, uint16_t port)
   int family = family_of(o);
   memcpy(local.address, o->claim->flow.local, 16);
   socklen_t size = endpoint_to(&local, family, &address);
+  if (!is_same(o))
+    return EBADF;
   return sys_bind(o->fd, &address, size) ? errno : 0;
 }
 
@@ -78,10 +91,10 @@ static int bind_address(struct offering *o)
 {
   int before = socket_option(o->fd, IPPROTO_IP, OPTION_NO_PORT);
   if (!before)
-    set_option(o->fd, IPPROTO_IP, OPTION_NO_PORT, 1);
+    set_option(o, IPPROTO_IP, OPTION_NO_PORT, 1);
   int error = offer_bind_port(o, 0);
   if (!before)
-    set_option(o->fd, IPPROTO_IP, OPTION_NO_PORT, 0);
+    set_option(o, IPPROTO_IP, OPTION_NO_PORT, 0);
   o->address_lost = false;
   return error;
 }
@@ -144,11 +157,12 @@ static enum offer_answer offer_instead_of_range(struct offering *o)
   return offer_bind(o, false);
 }
 
-static void note_ranged(int fd)
+static void note_ranged(const struct offering *o)
 {
-  struct descriptor d = descriptor_get(fd);
+  struct descriptor d = descriptor_get(o->fd);
   d.flags |= DESCRIPTOR_RANGED;
-  descriptor_set(fd, d);
+  d.generation = o->generation;
+  descriptor_set(o->fd, d);
 }
 
 enum offer_answer offer_range(struct offering *o)
@@ -161,7 +175,7 @@ enum offer_answer offer_range(struct offering *o)
       sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
     return offer_instead_of_range(o);
   o->ranged = true;
-  note_ranged(o->fd); /* before the call, out of which a thread may be cancelled */
+  note_ranged(o); /* before the call, out of which a thread may be cancelled */
   offer_call(o);
   return o->error && found_no_port(o) ? OFFER_REFUSED : OFFER_ANSWERED;
 }
@@ -229,6 +243,17 @@ static enum offer_answer bind_failed(struct offering *o, int error)
   }
 }
 
+/* After a call that may have blocked, the descriptor can be another socket's without a hook's having
+ * seen it: the port tells. */
+static bool has_offered_port(const struct offering *o)
+{
+  const uint64_t moment = 1000000;
+  struct endpoint local;
+  if (clock_ns(CLOCK_MONOTONIC) - o->claim->flow.now < moment)
+    return true;
+  return socket_local(o->fd, &local) && local.port == o->claim->offer.low;
+}
+
 static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
@@ -242,7 +267,7 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   c->bound = true;
   candidates_end(&c->candidates); /* a thread may be cancelled in the call, and no other follows */
   offer_call(o);
-  if (tcp)
+  if (tcp && has_offered_port(o))
     offer_set_reuse(o, true);
   c->stuck = tcp && o->error == EADDRNOTAVAIL;
   return OFFER_ANSWERED;

@@ -21,6 +21,7 @@ enum offer_answer {
 struct offering {
   struct claim *claim;
   int fd, saved_errno;
+  uint32_t generation; /* of the descriptor */
   claim_call *call;
   const void *arguments;
   long result;

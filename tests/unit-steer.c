@@ -117,7 +117,8 @@ static void closing_forgets_all_but_what_is_checked(void **state)
   (void)state;
   struct descriptor d = {.port = 4242,
                          .kind = SOCKET_TCP,
-                         .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM | DESCRIPTOR_CONNECTING};
+                         .flags = DESCRIPTOR_SETTLED | DESCRIPTOR_PROGRAM | DESCRIPTOR_CONNECTING,
+                         .generation = descriptor_begin(8).generation};
   descriptor_set(8, d);
   descriptor_closed(8);
   assert_int_equal(descriptor_get(8).kind, SOCKET_UNKNOWN);
@@ -125,6 +126,34 @@ static void closing_forgets_all_but_what_is_checked(void **state)
   assert_int_equal(descriptor_get(8).port, 4242);
   descriptor_made(8, AF_INET, SOCK_STREAM, 0);
   assert_int_equal(descriptor_get(8).port, 0);
+}
+
+static void a_socket_that_is_gone_leaves_nothing(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    struct descriptor before = descriptor_begin(9);
+    assert_true(descriptor_is(9, before.generation));
+    descriptor_closed(9);
+    if (i == 1)
+      descriptor_made(9, AF_INET, SOCK_DGRAM, 0);
+    if (i == 2)
+      descriptor_accepted(9);
+    struct descriptor now = descriptor_get(9);
+    assert_false(descriptor_is(9, before.generation));
+    before.port = 4242;
+    descriptor_set(9, before);
+    assert_memory_equal(&(struct descriptor[]){descriptor_get(9)}, &now, sizeof now);
+  }
+}
+
+static void what_was_never_seen_is_not_written_to(void **state)
+{
+  (void)state;
+  unsigned used = descriptors_used();
+  descriptor_closed((int)used + 1);
+  assert_int_equal(descriptors_used(), used);
+  assert_int_equal(descriptor_get((int)used + 1).generation, 0);
 }
 
 static void numbers_out_of_range_are_not_remembered(void **state)
@@ -149,6 +178,8 @@ int main(void)
       cmocka_unit_test(other_families_are_not_ours),
       cmocka_unit_test(a_kind_needs_no_doubt),
       cmocka_unit_test(closing_forgets_all_but_what_is_checked),
+      cmocka_unit_test(a_socket_that_is_gone_leaves_nothing),
+      cmocka_unit_test(what_was_never_seen_is_not_written_to),
       cmocka_unit_test(numbers_out_of_range_are_not_remembered),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
