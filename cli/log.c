@@ -10,6 +10,7 @@
 #include "cli/gather.h"
 #include "cli/print.h"
 #include "cli/recordings.h"
+#include "cli/tidy.h"
 #include "cli/why.h"
 
 static const char usage[] =
@@ -199,7 +200,7 @@ static void open_new(struct open_recordings *all)
   struct recordings known = all->found;
   if (known.count)
     qsort(known.list, known.count, sizeof *known.list, by_path);
-  all->found = recordings_find("log", all->folder_count, all->folders);
+  all->found = recordings_find("log", all->folder_count, all->folders, true);
   open_found(all, &known);
   recordings_free(&known);
 }
@@ -297,7 +298,7 @@ static void open_many(void)
 
 static int log_recordings(struct log_options *o, int count, char **operands)
 {
-  struct open_recordings all = {.found = recordings_find("log", count, operands)};
+  struct open_recordings all = {.found = recordings_find("log", count, operands, true)};
   bool trouble = all.found.trouble;
   find_folders(&all, count, operands);
   recordings_say_none(&all.found, "log", count, operands);
@@ -308,6 +309,7 @@ static int log_recordings(struct log_options *o, int count, char **operands)
     print_gathered(o, &all);
   trouble |= fflush(o->printer.out) != 0;
   say_missing(&all);
+  recordings_say_unrecorded(&all.found, "log");
   trouble |= say_broken(&all);
   if (o->follow && !trouble)
     trouble = follow_on(o, &all, !count || all.folder_count) != EXIT_YES;
@@ -328,7 +330,6 @@ static int log_main(int argc, char **argv)
     else if (!set_option(&o, c))
       return EXIT_TROUBLE;
   open_many();
-  recordings_tidy();
   return log_recordings(&o, argc - optind, argv + optind);
 }
 

@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 #include "cli/recordings.h"
+#include "cli/tidy.h"
 #include "policy/state.h"
 #include "record/clock.h"
 #include "record/directory.h"
@@ -151,7 +152,7 @@ static int prepare_by_default(struct wish wish, char path[PATH_MAX])
   return error;
 }
 
-int prepare_recording(const char *file, uint32_t events, const policy_image *policy,
+int prepare_recording(const char *file, uint32_t events, const policy_image *policy, bool quiet,
                       char path[PATH_MAX])
 {
   struct wish wish = {events, policy};
@@ -159,7 +160,7 @@ int prepare_recording(const char *file, uint32_t events, const policy_image *pol
   struct stat s;
   if (file)
     return prepare_file(file, wish, path);
-  recordings_tidy();
+  tidy_defaults(quiet ? NULL : "run");
   bool is_file = place && stat(place, &s) == 0 && !S_ISDIR(s.st_mode);
   if (place && place[0] && strcmp(place, "off") != 0 && !is_file)
     return prepare_in(place, wish, path);

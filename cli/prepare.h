@@ -13,9 +13,11 @@
 
 /* Makes a recording with room for `events` (0: the usual, less where room is short), at `file` (a
  * recording that nobody uses is replaced) or, where that is NULL, in the directory that
- * BERTH_RECORD names, else the default one. It holds the state that the rules of `policy` (NULL for none) share. `path` becomes its absolute path. Returns 0, or an
- * errno, having said on stderr what is wrong. */
-int prepare_recording(const char *file, uint32_t events, const policy_image *policy,
+ * BERTH_RECORD names, else the default one: before that it tidies the default directories, which it
+ * says unless it is `quiet`. The recording holds the state that the rules of `policy` (NULL for none)
+ * share. `path` becomes its absolute path. Returns 0, or an errno, having said on stderr what is
+ * wrong. */
+int prepare_recording(const char *file, uint32_t events, const policy_image *policy, bool quiet,
                       char path[PATH_MAX]);
 
 #endif

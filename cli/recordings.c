@@ -10,9 +10,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/process.h"
-#include "cli/steering.h"
-#include "record/clock.h"
 #include "record/map.h"
 #include "record/text.h"
 
@@ -34,7 +31,7 @@ static void add(struct recordings *r, const char *path, bool is_entry)
   char *copy = strdup(path);
   if (!more || !copy)
     abort();
-  more[r->count] = (struct recording){copy, is_entry};
+  more[r->count] = (struct recording){.path = copy, .is_entry = is_entry, .directory = AT_FDCWD};
   r->list = more;
   r->count++;
 }
@@ -44,7 +41,7 @@ struct search {
   const char *directory;
 };
 
-static bool has_suffix(const char *name)
+bool recording_has_name(const char *name)
 {
   size_t n = strlen(name), m = strlen(RECORD_SUFFIX);
   return n > m && strcmp(name + n - m, RECORD_SUFFIX) == 0;
@@ -55,7 +52,7 @@ static bool add_entry(int directory, const char *name, void *context)
   struct search *s = context;
   char path[PATH_MAX];
   (void)directory;
-  if (has_suffix(name) &&
+  if (recording_has_name(name) &&
       snprintf(path, sizeof path, "%s/%s", s->directory, name) < (int)sizeof path)
     add(s->found, path, true);
   return true;
@@ -75,25 +72,53 @@ static int by_time_in_name(const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
-/* A directory's, the oldest first. */
+static void keep_directory(struct recordings *r, const char *path, int fd)
+{
+  struct recordings_directory *more = realloc(r->directories,
+                                              (r->directory_count + 1) * sizeof *more);
+  char *copy = strdup(path);
+  if (!more || !copy)
+    abort();
+  more[r->directory_count++] = (struct recordings_directory){copy, fd};
+  r->directories = more;
+}
+
+/* A directory's, the oldest first; `fd` becomes the recordings' own. */
 static void add_directory(struct recordings *r, const char *path, int fd)
 {
   struct search s = {r, path};
   size_t before = r->count;
+  keep_directory(r, path, fd);
   record_directory_walk(fd, add_entry, &s);
   if (r->count > before)
     qsort(r->list + before, r->count - before, sizeof *r->list, by_time_in_name);
+  for (size_t i = before; i < r->count; i++)
+    r->list[i].directory = fd;
 }
 
-static void add_operand(struct recordings *r, const char *where, const char *path)
+/* To the kernel a link with a slash behind it is what it leads to. */
+static int open_operand(const char *path, bool follows)
 {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  char plain[PATH_MAX];
+  size_t n = strlen(path);
+  while (n > 1 && path[n - 1] == '/')
+    n--;
+  snprintf(plain, sizeof plain, "%.*s", (int)n, path);
+  return open(follows ? path : plain,
+              O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follows ? 0 : O_NOFOLLOW));
+}
+
+static void add_operand(struct recordings *r, const char *where, const char *path, bool follows)
+{
+  int fd = open_operand(path, follows);
   struct stat s;
   if (fd < 0 || fstat(fd, &s)) {
-    complain(where, "%s: %s", path, strerror(errno));
+    complain(where, "%s: %s", path,
+             errno == ELOOP ? "a symbolic link, which is not followed here" : strerror(errno));
     r->trouble = true;
   } else if (S_ISDIR(s.st_mode)) {
     add_directory(r, path, fd);
+    return;
   } else {
     add(r, path, false);
   }
@@ -118,18 +143,15 @@ static int open_default(const struct record_directories *d, int i, char path[PAT
   return -1;
 }
 
-/* Calls `each` for the default directories that there are. */
-static void each_default(void (*each)(const char *path, int fd, void *), void *context)
+void each_default_directory(void (*each)(const char *path, int fd, void *), void *context)
 {
   struct record_directories d;
   char path[PATH_MAX + 32];
   default_directories(&d);
   for (int i = 0; i < RECORD_DIRECTORIES; i++) {
     int fd = open_default(&d, i, path);
-    if (fd < 0)
-      continue;
-    each(path, fd, context);
-    close(fd);
+    if (fd >= 0)
+      each(path, fd, context);
   }
 }
 
@@ -138,13 +160,13 @@ static void add_default(const char *path, int fd, void *context)
   add_directory(context, path, fd);
 }
 
-struct recordings recordings_find(const char *where, int count, char **operands)
+struct recordings recordings_find(const char *where, int count, char **operands, bool follows)
 {
   struct recordings r = {0};
   for (int i = 0; i < count; i++)
-    add_operand(&r, where, operands[i]);
+    add_operand(&r, where, operands[i], follows);
   if (!count)
-    each_default(add_default, &r);
+    each_default_directory(add_default, &r);
   return r;
 }
 
@@ -174,10 +196,29 @@ void recordings_say_none(const struct recordings *r, const char *where, int coun
       complain(where, "%s: no recording (*" RECORD_SUFFIX ") in this directory", operands[i]);
 }
 
+void recordings_say_unrecorded(const struct recordings *r, const char *where)
+{
+  for (size_t i = 0; i < r->directory_count; i++) {
+    const struct recordings_directory *d = &r->directories[i];
+    unsigned long long n = record_directory_unrecorded(d->fd);
+    if (n)
+      complain(where,
+               "%s: %s%llu processes were not recorded: the directory held as much as it may, "
+               "%llu MiB; `berth stats --tidy %s` makes room",
+               d->path, n < RECORD_UNRECORDED_MOST ? "" : "more than ", n,
+               (unsigned long long)record_directory_limit(d->fd) >> 20, d->path);
+  }
+}
+
 void recordings_free(struct recordings *r)
 {
   for (size_t i = 0; i < r->count; i++)
     free(r->list[i].path);
+  for (size_t i = 0; i < r->directory_count; i++) {
+    free(r->directories[i].path);
+    close(r->directories[i].fd);
+  }
+  free(r->directories);
   free(r->list);
 }
 
@@ -211,127 +252,4 @@ enum recording_opened recording_open(const char *where, const struct recording *
   if (problem)
     complain(where, "%s: %s", recording->path, problem);
   return problem ? RECORDING_REFUSED : RECORDING_OPEN;
-}
-
-/* --- tidying ----------------------------------------------------------------------------- */
-
-/* Of one that is not mapped, as the kernel says. */
-static bool nobody_writes(struct record_reader *reader)
-{
-  return !(reader->flags & RECORD_HIDDEN_USE) || !process_any_running(reader);
-}
-
-bool recording_is_unused(int directory, const char *name)
-{
-  struct record_reader reader;
-  if (record_is_mapped(directory, name) || record_open_entry(&reader, directory, name))
-    return false;
-  bool unused = nobody_writes(&reader);
-  record_close(&reader);
-  return unused;
-}
-
-bool recording_is_gone(struct record_reader *reader)
-{
-  struct stat s;
-  return fstat(reader->fd, &s) == 0 && !s.st_nlink && !record_is_mapped_still(reader->fd) &&
-         nobody_writes(reader);
-}
-
-bool recording_delete(int directory, const char *name)
-{
-  if (!recording_is_unused(directory, name))
-    return false;
-  steering_remove_beside(directory, name);
-  return unlinkat(directory, name, 0) == 0;
-}
-
-/* All by names in the directory that was opened: what its path leads to may be changed meanwhile by
- * whoever owns a directory above. */
-struct candidate {
-  char *name;
-  uint64_t last; /* CLOCK_REALTIME of its last event, or its creation */
-  uint64_t size;
-};
-
-struct candidates {
-  struct candidate *list;
-  size_t count;
-};
-
-static uint64_t last_event(struct record_reader *reader)
-{
-  struct record_read_event e;
-  uint64_t head = record_head(reader);
-  if (head && record_read_events(reader, head - 1, 1, &e) == 1 && e.fate == RECORD_WHOLE)
-    return e.event.time;
-  return reader->created;
-}
-
-static int by_age(const void *a, const void *b)
-{
-  const struct candidate *x = a, *y = b;
-  return x->last < y->last ? -1 : x->last > y->last;
-}
-
-static bool look_at(int directory, const char *name, struct candidate *c)
-{
-  struct record_reader reader;
-  struct stat s;
-  if (record_open_entry(&reader, directory, name))
-    return false;
-  bool ok = fstat(reader.fd, &s) == 0;
-  *c = (struct candidate){strdup(name), last_event(&reader), (uint64_t)s.st_blocks * 512};
-  record_close(&reader);
-  return ok && c->name;
-}
-
-static bool add_candidate(int directory, const char *name, void *context)
-{
-  struct candidates *all = context;
-  struct candidate c;
-  if (!has_suffix(name) || !look_at(directory, name, &c))
-    return true;
-  struct candidate *more = realloc(all->list, (all->count + 1) * sizeof *more);
-  if (!more) {
-    free(c.name);
-    return false;
-  }
-  all->list = more;
-  more[all->count++] = c;
-  return true;
-}
-
-#define DAY_NS (UINT64_C(86400) * 1000000000)
-
-static void tidy(int directory, struct candidates *all)
-{
-  uint64_t used = 0, yesterday = clock_ns(CLOCK_REALTIME) - DAY_NS;
-  uint64_t limit = record_directory_limit(directory);
-  for (size_t i = 0; i < all->count; i++)
-    used += all->list[i].size;
-  if (all->count)
-    qsort(all->list, all->count, sizeof *all->list, by_age);
-  for (size_t i = 0; i < all->count; i++) {
-    const struct candidate *c = &all->list[i];
-    if ((c->last < yesterday || used > limit / 2) && recording_delete(directory, c->name))
-      used -= c->size;
-  }
-}
-
-static void tidy_directory(const char *path, int fd, void *context)
-{
-  struct candidates all = {0};
-  (void)path;
-  (void)context;
-  record_directory_walk(fd, add_candidate, &all);
-  tidy(fd, &all);
-  for (size_t i = 0; i < all.count; i++)
-    free(all.list[i].name);
-  free(all.list);
-}
-
-void recordings_tidy(void)
-{
-  each_default(tidy_directory, NULL);
 }

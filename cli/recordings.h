@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Which recordings a command is about: those that it was told, or those of the default
- * directories; and the tidying of the latter.
+ * directories.
  */
 #ifndef BERTH_CLI_RECORDINGS_H
 #define BERTH_CLI_RECORDINGS_H
@@ -15,11 +15,21 @@
 struct recording {
   char *path;
   bool is_entry; /* of a directory: if it is a symbolic link, it is not followed */
+  bool was_read; /* by the command, to its end */
+  int directory; /* a descriptor of the recordings', or AT_FDCWD for an operand */
+};
+
+/* One that was searched. */
+struct recordings_directory {
+  char *path;
+  int fd;
 };
 
 struct recordings {
   struct recording *list;
   size_t count;
+  struct recordings_directory *directories;
+  size_t directory_count;
   bool trouble; /* something told could not be used; it was said on stderr */
 };
 
@@ -27,8 +37,9 @@ struct recordings {
 void default_directories(struct record_directories *d);
 
 /* The recordings in `operands`, files and directories; without any, those in the default
- * directories. `where` is the command, for what goes wrong. */
-struct recordings recordings_find(const char *where, int count, char **operands);
+ * directories. `where` is the command, for what goes wrong. Who is to delete them does not follow an
+ * operand that is a symbolic link: it may be made by whoever owns the directory that it is in. */
+struct recordings recordings_find(const char *where, int count, char **operands, bool follows);
 
 /* Says on stderr that there are none in the default directories, or in an operand that is a
  * directory, so that nobody takes silence for "no events". `r` and `operands` as with
@@ -39,10 +50,8 @@ bool is_directory(const char *path);
 
 void recordings_free(struct recordings *r);
 
-/* Deletes from the default directories what nobody runs any more: recordings whose last event
- * is a day old, and the oldest of the rest until less than half of what a directory may hold
- * is taken. */
-void recordings_tidy(void);
+/* Says on stderr, of each directory, how many processes were not recorded because it had no room. */
+void recordings_say_unrecorded(const struct recordings *r, const char *where);
 
 /* Opens one that was found. REFUSED was said on stderr, as `where`. One found in a directory may be
  * deleted again, or its program still making it: NOT_YET. */
@@ -50,15 +59,11 @@ enum recording_opened { RECORDING_OPEN, RECORDING_NOT_YET, RECORDING_REFUSED };
 enum recording_opened recording_open(const char *where, const struct recording *recording,
                                      struct record_reader *reader);
 
-/* Whether it is a recording that no process maps any more, as far as can be told. Does not follow a
- * symbolic link. */
-bool recording_is_unused(int directory, const char *name);
+/* Calls `each` for the default directories that there are, and are this user's alone to write to;
+ * it closes the descriptor. */
+void each_default_directory(void (*each)(const char *path, int fd, void *), void *context);
 
-/* Whether an open recording was deleted, and no process maps it any more: nothing will come. */
-bool recording_is_gone(struct record_reader *reader);
-
-/* Deletes a recording that is not used, and the policy beside it. Returns false where it is, or
- * could not be deleted. */
-bool recording_delete(int directory, const char *name);
+/* Whether a file in a directory is taken for a recording. */
+bool recording_has_name(const char *name);
 
 #endif

@@ -17,6 +17,7 @@
 #include "cli/recordings.h"
 #include "cli/steering.h"
 #include "cli/summary.h"
+#include "cli/tidy.h"
 #include "cli/why.h"
 
 static const char usage[] =
@@ -184,7 +185,8 @@ static bool is_lack(int error)
 /* Returns false where --record names what cannot be: then COMMAND does not start. */
 static bool prepare(struct run *run)
 {
-  int error = prepare_recording(run->record, (uint32_t)run->events, run->steering.image, run->path);
+  int error = prepare_recording(run->record, (uint32_t)run->events, run->steering.image,
+                                run->quiet && !run->summary, run->path);
   if (!error)
     return true;
   run->path[0] = '\0';

@@ -127,7 +127,7 @@ static bool add_size(int directory, const char *name, void *context)
 {
   struct sum *sum = context;
   struct statx s;
-  if (sys_stat(directory, name, &s) == 0)
+  if (!text_equal(name, RECORD_UNRECORDED) && sys_stat(directory, name, &s) == 0)
     sum->used += s.stx_blocks * 512;
   return sum->used <= sum->limit;
 }
@@ -147,4 +147,29 @@ bool record_directory_has_room(int directory, uint64_t size)
   struct sum sum = {.used = size, .limit = record_directory_limit(directory)};
   record_directory_walk(directory, add_size, &sum);
   return sum.used <= sum.limit;
+}
+
+static bool is_counter(const struct statx *s)
+{
+  return S_ISREG(s->stx_mode) && s->stx_uid == sys_geteuid();
+}
+
+uint64_t record_directory_unrecorded(int directory)
+{
+  struct statx s;
+  return sys_stat(directory, RECORD_UNRECORDED, &s) == 0 && is_counter(&s) ? s.stx_size : 0;
+}
+
+/* An appending write is one step, whoever else makes one. */
+void record_directory_note_unrecorded(int directory)
+{
+  struct statx s;
+  int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  int fd = sys_open(directory, RECORD_UNRECORDED, flags, 0600);
+  if (fd < 0)
+    return;
+  if (sys_stat(fd, "", &s) == 0 && is_counter(&s) && s.stx_size < RECORD_UNRECORDED_MOST &&
+      s.stx_size < sys_limit(RLIMIT_FSIZE)) /* a write past it would raise SIGXFSZ */
+    sys_write(fd, "\n", 1);
+  sys_close(fd);
 }

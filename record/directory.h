@@ -47,6 +47,15 @@ uint64_t record_directory_limit(int directory);
 /* Whether `size` more bytes may be put into it. */
 bool record_directory_has_room(int directory, uint64_t size);
 
+/* Notes in the directory that a process was not recorded, for want of room there: a byte more in the
+ * file RECORD_UNRECORDED, up to RECORD_UNRECORDED_MOST. */
+#define RECORD_UNRECORDED "unrecorded"
+#define RECORD_UNRECORDED_MOST (UINT64_C(1) << 20)
+void record_directory_note_unrecorded(int directory);
+
+/* How many were noted. */
+uint64_t record_directory_unrecorded(int directory);
+
 /* Calls `each` for every entry but those that begin with a dot until it returns false.
  * `each` must not call this. */
 void record_directory_walk(int directory, bool (*each)(int directory, const char *name, void *),

@@ -17,6 +17,7 @@
 static struct record_map prepared;           /* attached before main() */
 static _Atomic(struct record_map *) current; /* the one in use */
 static atomic_bool given_up;                 /* there will be none */
+static atomic_int full;                      /* the default directory that had no room */
 
 static const char *why(int error)
 {
@@ -43,6 +44,19 @@ static void complain(const char *what, const char *path, int error)
   log_stderr(t.start, (size_t)(t.at - t.start));
 }
 
+/* In the directory that had no room. */
+static void count_unrecorded(void)
+{
+  int i = atomic_load_explicit(&full, memory_order_relaxed);
+  const char *path = recorder_config.record;
+  int directory = path[0] ? record_directory_open(path)
+                          : record_directory_default(&recorder_config.defaults, i);
+  if (directory < 0)
+    return;
+  record_directory_note_unrecorded(directory);
+  sys_close(directory);
+}
+
 static void give_up(int error)
 {
   bool first = !atomic_exchange_explicit(&given_up, true, memory_order_relaxed);
@@ -50,6 +64,8 @@ static void give_up(int error)
     complain("BERTH_RECORD", recorder_config.record, error);
   else if (first && recorder_config.events_asked)
     complain("BERTH_EVENTS: a recording of that size", "", error);
+  if (first && error == EDQUOT)
+    count_unrecorded();
 }
 
 static void name_recording(char *name, size_t size, uint64_t unique)
@@ -125,6 +141,8 @@ static int create_by_default(void)
   int error = ENOENT;
   for (int i = 0; i < RECORD_DIRECTORIES; i++) {
     error = create_at(record_directory_default(&recorder_config.defaults, i));
+    if (error == EDQUOT)
+      atomic_store_explicit(&full, i, memory_order_relaxed);
     if (error == 0 || error == EDQUOT)
       break; /* one that is full is not to be got round by filling the next */
   }

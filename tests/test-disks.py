@@ -232,11 +232,10 @@ def test_overlay_tidied():
             with started(words, env={**settings, "LD_PRELOAD": LIBBERTH}) as process:
                 equal(process.stdout.readline(), "connected\n")
                 live, = recordings(place + "/berth")
-                for command in "log", "stats", "run":
+                for command in ["stats", "--tidy"], ["run", "-q", "--", "true"]:
                     while len(recordings(place + "/berth")) < 4:
                         dead_program(place)
-                    arguments = ["-q", "--", "true"] if command == "run" else []
-                    equal(berth(command, *arguments, env=settings).returncode, 0, command)
+                    equal(berth(*command, env=settings).returncode, 0, command)
                     left = recordings(place + "/berth")
                     assert live in left and len(left) < 4, (command, live, left)
                 process.communicate("\n", timeout=60)

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What the records say is whole, and what they do not say is said: no event is lost in silence."""
+import os
+import resource
+import subprocess
+
 import berthtest
-from berthtest import Observed, equal, program
+from berthtest import LIBBERTH, Observed, berth, equal, log_of, program, stats_of
+from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
 # below is not what it was the time before.
@@ -28,6 +33,107 @@ def test_other_family():
               (8, 9, 0), options)
         for event in o.events:
             equal(event.get("berth.via", "none") == "none", "berth.tries" not in event, event)
+
+
+# --- a directory that is full --------------------------------------------------------------------
+
+FORKS = "socket(AF_INET, SOCK_DGRAM).connect(('127.0.0.1', 9)); os.fork() or os._exit(0); os.wait()"
+LIMIT = 4  # recordings of 512 KiB, of a file system of 8 MiB
+
+
+def fill(place, programs, code=FORKS, **variables):
+    """Programs that each make a recording of their own, as far as there is room."""
+    for _ in range(programs):
+        done = subprocess.run(program(code), text=True, capture_output=True, check=True, env={
+            **os.environ, "LD_PRELOAD": LIBBERTH, "XDG_RUNTIME_DIR": place, **variables})
+        equal(done.stderr, "", "what the program said")
+
+
+def read(command, *arguments, place):
+    done = berth(command, *arguments, env={**os.environ, "XDG_RUNTIME_DIR": place})
+    equal(done.returncode, 0, done.stderr)
+    return done.stdout, done.stderr
+
+
+def test_readers_delete_nothing():
+    """stats and log without operands show a full directory whole, and again"""
+    with room("size=8m") as place:
+        fill(place, LIMIT)
+        for command in "stats", "log", "stats", "log":
+            shown, said = read(command, place=place)
+            equal((shown.count("python3 "), said), (LIMIT, ""), command)
+        equal(len(recordings(place + "/berth")), LIMIT, "recordings")
+
+
+def test_unrecorded():
+    """processes that found no room are counted, and stats and log say how many"""
+    with room("size=8m") as place:
+        fill(place, LIMIT + 3)
+        for command, of in ("stats", []), ("log", []), ("stats", [f"{place}/berth"]), \
+                ("log", [f"{place}/berth"]):
+            shown, said = read(command, *of, place=place)
+            equal((shown.count("python3 "), said), (LIMIT, f"berth: {command}: {place}/berth: 3 "
+                  "processes were not recorded: the directory held as much as it may, 2 MiB; "
+                  f"`berth stats --tidy {place}/berth` makes room\n"), command)
+
+
+def test_unrecorded_threads():
+    """a process whose threads all find no room counts once"""
+    with room("size=8m") as place:
+        fill(place, LIMIT)
+        fill(place, 2, """
+            import threading
+            def connect():
+                socket(AF_INET, SOCK_DGRAM).connect(('127.0.0.1', 9))
+            threads = [threading.Thread(target=connect) for _ in range(20)]
+            [t.start() for t in threads]; [t.join() for t in threads]""")
+        equal(os.stat(f"{place}/berth/unrecorded").st_size, 2, "counted")
+
+
+def test_unrecorded_harmless():
+    """the count raises no SIGXFSZ, follows no link, waits for no FIFO and keeps no descriptor"""
+    check = FORKS + "; import subprocess; assert len(os.listdir('/proc/self/fd')) == 4"
+    for stand in "", "link", "fifo", "folder":
+        with room("size=8m") as place:
+            fill(place, LIMIT)
+            path = f"{place}/berth/unrecorded"
+            if stand == "link":
+                os.symlink(f"{place}/victim", path)
+            elif stand == "fifo":
+                os.mkfifo(path)
+            elif stand == "folder":
+                os.mkdir(path)
+            limit = f"import resource; resource.setrlimit({resource.RLIMIT_FSIZE}, (0, 0)); "
+            fill(place, 1, check if stand else limit + check)
+            assert not os.path.exists(f"{place}/victim"), "a link was followed"
+            equal(os.path.exists(path) and os.stat(path).st_size if not stand else 0, 0, "size")
+
+
+def test_tidy():
+    """stats --tidy shows all, then deletes what is not in use, and says how much"""
+    with room("size=8m") as place:
+        running = program(FORKS + "; print('', flush=True); sys.stdin.read()")
+        environment = {**os.environ, "LD_PRELOAD": LIBBERTH, "XDG_RUNTIME_DIR": place}
+        with berthtest.started(running, env=environment) as process:
+            process.stdout.readline()
+            fill(place, LIMIT + 1)
+            shown, said = read("stats", "--tidy", place=place)
+            equal(shown.count("python3 "), LIMIT, "shown")
+            assert said.endswith(f"berth: stats: deleted {LIMIT - 1} recordings; 1 stay, which are in "
+                                 "use or could not be read\n"), said
+            equal(len(os.listdir(place + "/berth")), 1, "what is left")
+            equal([row["process.pid"] for row in stats_of(place + "/berth")], [process.pid], "pid")
+            fill(place, 1)
+        equal(len(log_of(place + "/berth")), 2, "events")
+
+
+def test_tidy_needs_output():
+    """stats --tidy deletes nothing that it could not print"""
+    with room("size=8m") as place:
+        fill(place, 2)
+        with open("/dev/full", "w") as full:
+            done = berth("stats", "--tidy", place + "/berth", capture_output=False, stdout=full)
+        equal((done.returncode, len(recordings(place + "/berth"))), (2, 2), "status, recordings")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_tidied():
         os.symlink(f"{other}/victim.berth", f"{folder}/link.berth")
         os.mkfifo(f"{folder}/fifo.berth")
         os.mkdir(f"{folder}/folder.berth")
-        berth("stats", XDG_RUNTIME_DIR=place)
+        berth("run", "--", "true", XDG_RUNTIME_DIR=place)
         equal(sorted(os.listdir(folder)),
               ["2-2.berth.policy", "fifo.berth", "folder.berth", "link.berth", "note",
                "note.berth"], "what is left")
@@ -103,8 +103,9 @@ def test_tidied_if_alone():
             write(f"{place}/berth/1-1.berth", dead_recording(other))
             os.chown(f"{place}/berth", owner, owner)
             os.chmod(f"{place}/berth", mode)
-            done = berth("log", XDG_RUNTIME_DIR=place)
-            equal((done[0], done[1]), (0, ""), f"berth log, {mode:o}")
+            for arguments in ["run", "-q", "--", "true"], ["stats", "--tidy"]:
+                done = berth(*arguments, XDG_RUNTIME_DIR=place)
+                equal((done[0], done[1]), (0, ""), f"{arguments}, {mode:o}")
             assert "no recording" in done[2], done
             equal(os.listdir(f"{place}/berth"), ["1-1.berth"], f"{mode:o}")
 
@@ -120,11 +121,14 @@ def test_tidied_where_it_was_opened():
         inside = os.open(f"{place}/berth", os.O_RDONLY | os.O_DIRECTORY)
         deleted = 0
         with attacker(SWAP, f"{place}/berth", victim, f"{place}/aside"):
-            for _ in range(200):
+            for i in range(200):
                 for name in names:
                     if not os.path.exists(f"/proc/self/fd/{inside}/{name}"):
                         write(f"/proc/self/fd/{inside}/{name}", data)
-                berth("stats", XDG_RUNTIME_DIR=place)
+                if i % 2:
+                    berth("stats", "--tidy", f"{place}/berth")
+                else:
+                    berth("run", "--", "true", XDG_RUNTIME_DIR=place, BERTH_RECORD=f"{other}/r")
                 deleted += len(os.listdir(inside)) == 0
                 equal(sorted(os.listdir(victim)), names, "what is behind the link")
         os.close(inside)
