@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "steer/candidates.h"
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "policy/siphash.h"
 #include "record/sys.h"
-#include "steer/local.h"
 
 /* From so many refusals on, what is refused is remembered for the next calls... */
 #define REFUSALS_REMEMBERED 2
@@ -49,14 +49,20 @@ static bool by_range(const struct candidates *c, uint16_t port)
   return run_by_range(c, port);
 }
 
+const struct route *candidates_route(struct candidates_flow *flow)
+{
+  uint8_t protocol = flow->transport == POLICY_UDP ? IPPROTO_UDP : IPPROTO_TCP;
+  route_ask(&flow->route, flow->fd, protocol, &flow->peer, flow->local);
+  return &flow->route;
+}
+
 /* A connection to a port of this machine, from that very port, would connect to itself. */
 static bool connects_to_itself(struct candidates *c, uint16_t port)
 {
   if (port != c->flow->peer.port || c->flow->binds)
     return false;
-  if (!c->peer_is_local)
-    c->peer_is_local = address_is_local(&c->flow->peer) ? 2 : 1;
-  return c->peer_is_local == 2;
+  struct endpoint to = endpoint_reached(&c->flow->peer, c->flow->local);
+  return address_is_loopback(to.address) || candidates_route(c->flow)->local;
 }
 
 static bool may_have_windows(const struct candidates *c)
@@ -144,7 +150,7 @@ static void begin_order(struct candidates *c)
 }
 
 void candidates_begin(struct candidates *c, const struct active_rule *rule,
-                      const struct candidates_flow *flow)
+                      struct candidates_flow *flow)
 {
   const struct policy_state *state = rules_state();
   c->rule = rule;
@@ -156,7 +162,6 @@ void candidates_begin(struct candidates *c, const struct active_rule *rule,
   c->given_back_first = taken_given_back(state->taken);
   c->offers = c->refused = c->cursor = c->covered = c->offered_count = 0;
   c->last_pass = false;
-  c->peer_is_local = 0;
   c->scratch = NULL;
   if (rule->set.size)
     begin_order(c);

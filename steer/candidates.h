@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "steer/endpoint.h"
+#include "steer/route.h"
 #include "steer/rules.h"
 
 struct candidate {
@@ -31,13 +32,18 @@ struct candidates_flow {
   uint8_t transport; /* enum policy_transport */
   uint64_t now;      /* CLOCK_MONOTONIC, nanoseconds */
   bool binds;        /* bind() to port 0: no window, no peer */
+  int fd;
+  struct route route; /* of the socket to the peer, once it was asked for */
 };
+
+/* The route, asked for when it is first needed. */
+const struct route *candidates_route(struct candidates_flow *flow);
 
 #define CANDIDATES_KEPT 64
 
 struct candidates {
   const struct active_rule *rule;
-  const struct candidates_flow *flow;
+  struct candidates_flow *flow;
   struct order_state order;
   struct order_walk walk;
   struct taken_map *taken; /* NULL: nothing is known of this destination */
@@ -48,14 +54,13 @@ struct candidates {
   uint32_t offers, refused;
   uint32_t cursor, covered;
   bool last_pass;                    /* what the hints left out is offered too */
-  uint8_t peer_is_local;             /* 0: not asked yet, 1: no, 2: yes */
   uint16_t offered[CANDIDATES_KEPT]; /* numbers offered singly; more are in `scratch` */
   uint32_t offered_count;
   unsigned char *scratch; /* a bit a number, mapped when needed */
 };
 
 void candidates_begin(struct candidates *c, const struct active_rule *rule,
-                      const struct candidates_flow *flow);
+                      struct candidates_flow *flow);
 
 /* No more are asked for; what the kernel gave may still be told. More than once does no harm. */
 void candidates_end(struct candidates *c);

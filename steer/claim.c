@@ -66,6 +66,7 @@ static bool finds_rule(struct observation *o, const struct endpoint *peer)
   c->flow.transport = connection.transport;
   c->flow.peer = *peer;
   c->flow.now = o->began;
+  c->flow.fd = o->fd;
   if (c->rule)
     c->outcome = CLAIM_LEFT;
   return c->rule;
@@ -108,18 +109,12 @@ static bool may_steer(struct observation *o)
   return !c->unsteered;
 }
 
-static bool is_unspecified(const uint8_t address[16])
-{
-  static const uint8_t none[16], none_ipv4[16] = {[10] = 0xff, [11] = 0xff};
-  return memcmp(address, none, 16) == 0 || memcmp(address, none_ipv4, 16) == 0;
-}
-
 /* The source address that the socket has without a port: by IP_BIND_ADDRESS_NO_PORT. What a
  * connection that failed has left behind is not meant: it comes with that one's port. */
 static bool keeps_address(struct observation *o)
 {
   struct descriptor d = o->before;
-  if (o->fresh || is_unspecified(o->local.address))
+  if (o->fresh || address_is_unspecified(o->local.address))
     return false;
   if (!(d.flags & DESCRIPTOR_ADDRESS) && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port)
     return false;
@@ -229,7 +224,7 @@ static struct policy_span pool_for(struct observation *o)
   const uint8_t *peer = o->claim.flow.peer.address;
   const struct policy_span none = {0, 0};
   o->claim.keeps = keeps_address(o);
-  if (o->claim.keeps || is_unspecified(peer))
+  if (o->claim.keeps || address_is_unspecified(peer))
     return none;
   return address_is_ipv4(peer) ? rule->ipv4 : rule->ipv6;
 }

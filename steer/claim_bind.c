@@ -19,6 +19,7 @@ static void begin(struct observation *o, const struct endpoint *asked, uint8_t t
   c->flow.local_scope = asked->scope;
   c->flow.transport = transport;
   c->flow.now = o->began;
+  c->flow.fd = o->fd;
   c->flow.binds = true;
   c->rule = rules_match_bind(transport);
   if (c->rule)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "record/sys.h"
+#include "record/text.h"
 
 /* getsockopt(2) reads the size of the answer before it looks at the option (sk_getsockopt() in
  * net/core/sock.c): for an option that there is not, it writes nothing and tells EFAULT from
@@ -94,4 +95,44 @@ socklen_t endpoint_to(const struct endpoint *e, int family, struct sockaddr_stor
   in6.sin6_scope_id = e->scope;
   memcpy(address, &in6, sizeof in6);
   return sizeof in6;
+}
+
+bool address_is_loopback(const uint8_t address[16])
+{
+  static const uint8_t one[16] = {[15] = 1};
+  return address_is_ipv4(address) ? address[12] == 127 : memcmp(address, one, 16) == 0;
+}
+
+bool address_is_unspecified(const uint8_t address[16])
+{
+  static const uint8_t none[16], none_ipv4[16] = {[10] = 0xff, [11] = 0xff};
+  return memcmp(address, none, 16) == 0 || memcmp(address, none_ipv4, 16) == 0;
+}
+
+/* A scope counts with link-local addresses, of one peer or of a group (__ipv6_addr_needs_scope_id()
+ * in include/net/ipv6.h). */
+static bool needs_scope(const uint8_t a[16])
+{
+  bool unicast = a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
+  return unicast || (a[0] == 0xff && ((a[1] & 0x0f) == 1 || (a[1] & 0x0f) == 2));
+}
+
+/* IPv4: the source address where there is one (ip_route_output_key_hash_rcu() in
+ * net/ipv4/route.c). IPv6: ::1, from a v4-mapped address 127.0.0.1 (tcp_v6_connect() in
+ * net/ipv6/tcp_ipv6.c). */
+struct endpoint endpoint_reached(const struct endpoint *peer, const uint8_t local[16])
+{
+  static const uint8_t one[16] = {[15] = 1};
+  static const uint8_t one_ipv4[16] = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1};
+  struct endpoint e = *peer;
+  bool bound = !address_is_unspecified(local);
+  if (!needs_scope(e.address))
+    e.scope = 0;
+  if (!address_is_unspecified(e.address))
+    return e;
+  if (address_is_ipv4(e.address))
+    memcpy(e.address, bound ? local : one_ipv4, 16);
+  else
+    memcpy(e.address, bound && address_is_ipv4(local) ? one_ipv4 : one, 16);
+  return e;
 }

@@ -38,6 +38,16 @@ bool endpoint_from(struct endpoint *e, const struct sockaddr *address, socklen_t
  * v4-mapped one. Returns the size. */
 socklen_t endpoint_to(const struct endpoint *e, int family, struct sockaddr_storage *address);
 
+/* Whether it is of loopback. */
+bool address_is_loopback(const uint8_t address[16]);
+
+/* Whether it is :: or 0.0.0.0. */
+bool address_is_unspecified(const uint8_t address[16]);
+
+/* The destination that the kernel makes of a peer's, for a socket bound to `local` (zeros: to none):
+ * an unspecified one is the machine itself, and a scope that is not heeded is gone. */
+struct endpoint endpoint_reached(const struct endpoint *peer, const uint8_t local[16]);
+
 /* The family of such a sockaddr; AF_UNSPEC where it is too short to have one. */
 int endpoint_family(const struct sockaddr *address, socklen_t size);
 

@@ -185,11 +185,8 @@ enum offer_answer offer_range(struct offering *o)
 static bool may_share(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
-  if (!o->device_asked)
-    o->device = socket_option(o->fd, SOL_SOCKET, OPTION_BIND_TO_INDEX);
-  o->device_asked = true;
-  enum tuple_state state = tuple_state(&o->asker, o->device, c->flow.local, c->offer.low,
-                                       &c->flow.peer);
+  const struct route *route = candidates_route(&c->flow);
+  enum tuple_state state = tuple_state(&o->asker, route, c->flow.local, c->offer.low);
   if (state == TUPLE_TAKEN || anyhow)
     return state != TUPLE_TAKEN;
   bool known_free = state == TUPLE_FREE;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "steer/claim.h"
-#include "steer/local.h"
+#include "steer/tuple.h"
 
 enum offer_answer {
   OFFER_REFUSED,    /* try another port */
@@ -31,8 +31,6 @@ struct offering {
   bool reuse_asked; /* SO_REUSEADDR: as the program left it, and as it is now */
   bool reuse_before, reuse;
   bool port_reuse_asked, port_reuse; /* SO_REUSEPORT, which is left as it is */
-  bool device_asked;
-  int device;        /* its index, of a socket that is bound to one */
   bool address_lost; /* a bind() that failed took the socket's source address away */
   struct tuple_asker asker;
   bool has_resort; /* `resort` was passed by: its 4-tuple is in TIME_WAIT, or may be taken */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "steer/local.h"
+#include "steer/tuple.h"
 
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -12,75 +12,6 @@
 #include "record/sys.h"
 #include "record/text.h"
 #include "steer/listed.h"
-#include "steer/socket.h"
-
-static bool is_zero(const uint8_t address[16])
-{
-  static const uint8_t zeros[16];
-  return memcmp(address, zeros, 16) == 0;
-}
-
-static bool is_unspecified(const struct endpoint *e)
-{
-  static const uint8_t any[4];
-  return address_is_ipv4(e->address) ? memcmp(e->address + 12, any, 4) == 0 : is_zero(e->address);
-}
-
-static bool is_loopback(const struct endpoint *e)
-{
-  static const uint8_t one[16] = {[15] = 1};
-  if (address_is_ipv4(e->address) && e->address[12] == 127)
-    return true;
-  return is_unspecified(e) || memcmp(e->address, one, 16) == 0;
-}
-
-static int udp_socket(const struct endpoint *e)
-{
-  int family = address_is_ipv4(e->address) ? AF_INET : AF_INET6;
-  return sys_socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-bool address_is_local(const struct endpoint *address)
-{
-  struct sockaddr_storage s;
-  struct endpoint e = *address;
-  if (is_loopback(address))
-    return true;
-  int fd = udp_socket(&e);
-  e.port = 0;
-  socklen_t size = endpoint_to(&e, address_is_ipv4(e.address) ? AF_INET : AF_INET6, &s);
-  bool local = fd >= 0 && sys_bind(fd, &s, size) == 0;
-  if (fd >= 0)
-    sys_close(fd);
-  return local;
-}
-
-static bool get_name(long call, int fd, uint8_t address[16])
-{
-  struct sockaddr_storage s;
-  struct endpoint e;
-  socklen_t size = sizeof s;
-  if (syscall(call, fd, &s, &size) || !endpoint_from(&e, (struct sockaddr *)&s, size))
-    return false;
-  memcpy(address, e.address, 16);
-  return true;
-}
-
-/* Connecting a datagram socket sends nothing, and shows the addresses that a connection gets: the
- * one that the route gives, and who 0.0.0.0 is. It leaves by the device that the other one does. */
-static bool ask_route(int device, struct endpoint *peer, uint8_t source[16])
-{
-  struct sockaddr_storage s;
-  int fd = udp_socket(peer);
-  socklen_t size = endpoint_to(peer, address_is_ipv4(peer->address) ? AF_INET : AF_INET6, &s);
-  if (device && fd >= 0)
-    sys_setsockopt(fd, SOL_SOCKET, OPTION_BIND_TO_INDEX, &device, sizeof device);
-  bool found = fd >= 0 && sys_connect(fd, &s, size) == 0 && get_name(SYS_getsockname, fd, source) &&
-               (!is_unspecified(peer) || get_name(SYS_getpeername, fd, peer->address));
-  if (fd >= 0)
-    sys_close(fd);
-  return found;
-}
 
 struct question {
   struct nlmsghdr header;
@@ -152,15 +83,15 @@ void tuple_asker_end(struct tuple_asker *a)
 }
 
 /* systemd's RestrictAddressFamilies= and sandboxes forbid netlink. */
-static enum tuple_state look_up_listed(struct tuple_asker *a, const uint8_t source[16],
-                                       uint16_t port)
+static enum tuple_state look_up_listed(struct tuple_asker *a, const struct endpoint *peer,
+                                       const uint8_t source[16], uint16_t port)
 {
   if (a->listed && !listed_is_of(a->listed, source)) {
     listed_free(a->listed);
     a->listed = NULL;
   }
   if (!a->listed)
-    a->listed = listed_read(source, &a->peer);
+    a->listed = listed_read(source, peer);
   if (!a->listed)
     return TUPLE_UNKNOWN;
   if (listed_in_time_wait(a->listed, port))
@@ -168,25 +99,22 @@ static enum tuple_state look_up_listed(struct tuple_asker *a, const uint8_t sour
   return listed_has(a->listed, port) ? TUPLE_TAKEN : TUPLE_FREE;
 }
 
-/* The route and the socket of netlink are asked for once. */
-static bool may_ask(struct tuple_asker *a, int device, const struct endpoint *to)
+static bool may_ask(struct tuple_asker *a)
 {
-  if (!a->asked) {
-    a->peer = *to;
-    a->routed = ask_route(device, &a->peer, a->source);
-  }
-  a->asked = true;
-  if (a->routed && !a->socket)
+  if (!a->socket)
     a->socket = 1 + sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   return a->socket;
 }
 
-enum tuple_state tuple_state(struct tuple_asker *a, int device, const uint8_t local[16],
-                             uint16_t port, const struct endpoint *to)
+enum tuple_state tuple_state(struct tuple_asker *a, const struct route *route,
+                             const uint8_t local[16], uint16_t port)
 {
-  const uint8_t *source = is_zero(local) ? a->source : local;
-  if (!may_ask(a, device, to))
-    return a->routed ? look_up_listed(a, source, port) : TUPLE_UNKNOWN;
-  struct question q = ask_for(device, source, port, &a->peer);
-  return look_up(a->socket - 1, &q, a->peer.port);
+  bool bound = !address_is_unspecified(local);
+  const uint8_t *source = bound ? local : route->source;
+  if (!bound && route->state != ROUTE_FOUND)
+    return TUPLE_UNKNOWN;
+  if (!may_ask(a))
+    return look_up_listed(a, &route->peer, source, port);
+  struct question q = ask_for(route->device, source, port, &route->peer);
+  return look_up(a->socket - 1, &q, route->peer.port);
 }

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What a rule has to know of a destination: whether it is this machine itself, by which route it is
+reached and from which address, and when a port was last given to it."""
+import contextlib
+import json
+import os
+import socket
+import subprocess
+
+import berthtest
+from berthtest import (PROGRAMS, Observed, Server, Skip, equal, fresh_namespace, policy, program,
+                       sysctl)
+
+WITHOUT_NETLINK = [os.path.join(PROGRAMS, "without_netlink"), "EPERM"]
+
+
+def ip(*words):
+    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def network():
+    """A namespace with 10.9.1.1 and 10.9.1.2, of one network, and fd09::1, on a link behind which
+    nobody answers, and which takes what goes to others."""
+    fresh_namespace()
+    for setting in "all", "default":
+        sysctl(f"ipv6.conf.{setting}.accept_dad", "0")
+    ip("link", "add", "berth0", "type", "veth", "peer", "name", "berth1")
+    ip("addr", "add", "10.9.1.1/24", "brd", "+", "dev", "berth0")
+    ip("addr", "add", "10.9.1.2/24", "brd", "+", "dev", "berth0")
+    ip("addr", "add", "fd09::1/64", "dev", "berth0", "nodad")
+    for name in "berth0", "berth1":
+        ip("link", "set", name, "up")
+    ip("route", "add", "default", "via", "10.9.1.254")
+    ip("route", "add", "224.0.0.0/4", "dev", "berth0")
+    yield
+
+
+# --- this machine itself -------------------------------------------------------------------------
+
+# What became of each call: its kind, the address, and the port, of it and of the rule's only one.
+CALLS = """
+    import json
+    def call(kind, address, port):
+        address, _, device = address.partition('%')
+        to = (address, port, 0, if_nametoindex(device)) if device else (address, port)
+        s = socket(AF_INET6 if ':' in address else AF_INET,
+                   SOCK_STREAM if kind == 'tcp' else SOCK_DGRAM)
+        s.setblocking(False)
+        s.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
+        try:
+            error = s.sendto(b'x', to) - 1 if kind == 'sendto' else s.connect_ex(to)
+        except OSError as e:
+            error = e.errno
+        return [kind, address, errno.errorcode.get(error, 'ok'), s.getsockname()[1]]
+    print(json.dumps([call(*words) for words in json.loads(sys.argv[1])]))
+    """
+
+OTHERS = ("10.9.1.9", "192.0.2.1", "239.1.1.1", "10.9.1.255", "255.255.255.255", "fd09::9",
+          "ff02::fb%berth0")
+OURS = "127.0.0.1", "10.9.1.1", "10.9.1.2", "fd09::1", "::1", "::ffff:10.9.1.2"
+EQUAL = {"range": 40000, "bind": 20000}
+
+
+def kinds_to(address):
+    group = address.startswith(("239.", "ff")) or address.endswith(".255")
+    return ("udp", "sendto") if group else ("tcp", "udp", "sendto")
+
+
+def from_equal_ports(addresses, outcome, before=()):
+    """Each kind of call to each address, by range and by bind, from a set of the peer's port."""
+    calls = [(kind, address, port) for address in addresses for port in EQUAL.values()
+             for kind in kinds_to(address)]
+    rules = [{"via": via, "local_ports": [port], "match": {"to": [f"*:{port}"]}}
+             for via, port in EQUAL.items()]
+    with network():
+        for nonlocal_bind in "01":
+            sysctl("ipv4.ip_nonlocal_bind", nonlocal_bind)
+            sysctl("ipv6.ip_nonlocal_bind", nonlocal_bind)
+            with policy(*rules) as file:
+                o = Observed([*before, *program(CALLS, json.dumps(calls))], "-P", file)
+            equal((o.process.returncode, o.process.stderr), (0, ""), "the program")
+            equal(json.loads(o.process.stdout),
+                  [[kind, address.partition("%")[0], *outcome(kind, port)]
+                   for kind, address, port in calls], f"ip_nonlocal_bind={nonlocal_bind}")
+
+
+def given(kind, port):
+    return ["EINPROGRESS" if kind == "tcp" else "ok", port]
+
+
+def withheld(kind, _):
+    return ["EADDRNOTAVAIL" if kind == "tcp" else "EAGAIN", 0]
+
+
+def test_port_of_another():
+    """the port that the peer has too is given, by range and bind: multicast, broadcast, hosts"""
+    from_equal_ports(OTHERS, given)
+
+
+def test_port_of_another_without_netlink():
+    """the same where AF_NETLINK is forbidden"""
+    from_equal_ports(OTHERS, given, WITHOUT_NETLINK)
+
+
+def test_port_of_ours():
+    """and not to an address of this machine, also where programs may bind to foreign ones"""
+    from_equal_ports(OURS, withheld)
+    from_equal_ports([a for a in OURS if not a.endswith(".2")], withheld, WITHOUT_NETLINK)
+
+
+# --- by which route ------------------------------------------------------------------------------
+
+ROUTED = "10.9.2.1", "10.9.2.2"  # a destination, and the address that a rule's route leaves from
+
+# Rules of ip-rule(8) for a connection to ROUTED's port 9000, and what its socket has set for them.
+SELECTORS = (("fwmark 7", ("SOL_SOCKET", "SO_MARK", 7)), ("tos 0x10", ("IPPROTO_IP", "IP_TOS", 16)),
+             ("ipproto tcp", None), ("dport 9000", None))
+
+
+@contextlib.contextmanager
+def routed_by(selector):
+    """A namespace where what the selector means leaves from 10.9.2.2, and all else from 10.9.2.1."""
+    fresh_namespace()
+    for address in ROUTED:
+        ip("addr", "add", address + "/32", "dev", "lo")
+    ip("rule", "add", "pref", "9", "lookup", "local")
+    ip("rule", "del", "pref", "0")
+    ip("rule", "add", "pref", "5", *selector.split(), "lookup", "7")
+    ip("route", "add", "local", ROUTED[0], "dev", "lo", "src", ROUTED[1], "table", "7")
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 9000))
+        listener.listen(100)
+        yield
+
+
+def test_policy_route():
+    """by bind, a 4-tuple that is taken is seen where a mark, TOS, protocol or port routes it"""
+    for selector, option in SELECTORS:
+        with routed_by(selector), socket.socket() as held, \
+                policy({"local_ports": ["20000-20001"], "order": "sequential"}) as file:
+            if option:
+                level, name, value = option
+                held.setsockopt(getattr(socket, level), getattr(socket, name), value)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("0.0.0.0", 20000))
+            held.connect((ROUTED[0], 9000))
+            equal(held.getsockname()[0], ROUTED[1], f"source with {selector}")
+            o = Observed(program(f"""
+                s, option = socket(), {option!r}
+                if option:
+                    level, name, value = option
+                    s.setsockopt(globals()[level], globals()[name], value)
+                s.connect(({ROUTED[0]!r}, 9000))
+                print(*s.getsockname())
+                """), "-P", file)
+            equal((o.process.stdout, o.process.stderr), (f"{ROUTED[1]} 20001\n", ""), selector)
+            rule, = o.stats[0]["rules"]
+            equal((rule["claimed"], rule["stuck"]), (1, 0), selector)
+
+
+if __name__ == "__main__":
+    berthtest.main()
