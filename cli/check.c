@@ -105,7 +105,7 @@ static void print_port_list(const policy_image *p, struct policy_span span)
 static void print_set(const policy_image *p, const struct policy_rule *rule)
 {
   struct port_set set = set_here(p, rule);
-  uint32_t by_range = count_by_range(rule, &set), by_bind = set.size - by_range;
+  uint32_t by_range = count_by_range(p, rule), by_bind = set.size - by_range;
   begin("ports here");
   printf("%u", set.size);
   if (by_range && by_bind)
@@ -115,7 +115,7 @@ static void print_set(const policy_image *p, const struct policy_rule *rule)
   else
     fputs(": no connection can leave by this rule", stdout);
   putchar('\n');
-  free((void *)(uintptr_t)set.runs);
+  set_free(&set);
 }
 
 static void print_ports(const policy_image *p, const struct policy_rule *rule)

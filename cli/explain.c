@@ -94,7 +94,7 @@ static struct answer answer(const policy_image *p, const struct question *q)
   if (!a.rule || !a.rule->steers)
     return a;
   a.set = set_here(p, a.rule);
-  a.by_range = count_by_range(a.rule, &a.set);
+  a.by_range = count_by_range(p, a.rule);
   a.by_bind = a.rule->via == POLICY_RANGE ? 0 : a.set.size - a.by_range;
   a.window = a.rule->order == POLICY_KERNEL && a.set.stride == 1 && a.by_range && !a.rule->rest;
   if (a.set.size)
@@ -104,7 +104,7 @@ static struct answer answer(const policy_image *p, const struct question *q)
 
 static void forget(struct answer *a)
 {
-  free((void *)(uintptr_t)a->set.runs);
+  set_free(&a->set);
   free(a->candidates);
 }
 

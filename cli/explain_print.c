@@ -18,13 +18,15 @@ static void print_ports(const struct answer *a)
 {
   const struct port_set *set = &a->set;
   printf("  ports        %u", set->size);
-  for (uint32_t i = 0; i < set->run_count && i < 8; i++) {
-    const struct port_run *run = &set->runs[i];
-    unsigned last = run->first + (run->count - 1) * set->stride;
-    printf(run->count > 1 ? "%s %u-%u" : "%s %u", i ? "," : ":", run->first, last);
+  uint32_t ranges = 0;
+  for (uint32_t i = 0, end; i < set->size; i = end, ranges++) {
+    end = port_set_run_end(set, i);
+    if (ranges < 8)
+      printf(end - i > 1 ? "%s %u-%u" : "%s %u", ranges ? "," : ":", port_set_port(set, i),
+             port_set_port(set, end - 1));
   }
-  if (set->run_count > 8)
-    printf(", and %u more ranges", set->run_count - 8);
+  if (ranges > 8)
+    printf(", and %u more ranges", ranges - 8);
   if (set->stride > 1)
     printf(", every %u", set->stride);
   putchar('\n');
@@ -94,10 +96,10 @@ static json_t *passed_over(const struct answer *a, const struct question *q)
 static json_t *ranges_of(const struct port_set *set)
 {
   json_t *all = json_array();
-  for (uint32_t i = 0; i < set->run_count; i++) {
-    const struct port_run *run = &set->runs[i];
-    json_array_append_new(
-        all, json_pack("[i,i]", run->first, (int)(run->first + (run->count - 1) * set->stride)));
+  for (uint32_t i = 0, end; i < set->size; i = end) {
+    end = port_set_run_end(set, i);
+    json_array_append_new(all,
+                          json_pack("[i,i]", port_set_port(set, i), port_set_port(set, end - 1)));
   }
   return all;
 }

@@ -40,7 +40,7 @@ const struct policy_machine *machine_here(void)
   return &machine;
 }
 
-bool range_works_here(void)
+static bool ask_for_range(void)
 {
   uint32_t value;
   socklen_t size = sizeof value;
@@ -51,21 +51,55 @@ bool range_works_here(void)
   return works;
 }
 
-struct port_set set_here(const policy_image *p, const struct policy_rule *rule)
+bool range_works_here(void)
 {
-  const struct policy_machine *m = machine_here();
-  struct port_run *runs = calloc(port_set_most_runs(rule, m), sizeof *runs);
-  if (!runs)
-    abort();
-  return port_set_make(p, rule, m, runs);
+  static int works = -1;
+  if (works < 0)
+    works = ask_for_range();
+  return works;
 }
 
-uint32_t count_by_range(const struct policy_rule *rule, const struct port_set *set)
+/* Bases are allocated for the life of the command, as the machine is: a set and its count by range
+ * may want one each. */
+static struct port_base *base_here(const struct policy_rule *rule)
 {
-  uint32_t n = 0;
+  static struct port_bases bases;
+  if (!bases.slots) {
+    bases = port_bases_begin(calloc(1, port_bases_size(2 * POLICY_MAX_RULES)),
+                             2 * POLICY_MAX_RULES);
+    if (!bases.slots)
+      abort();
+  }
+  struct port_base *base = port_bases_find(&bases, rule);
+  if (!base->runs) {
+    struct port_run *runs = calloc(port_base_most_runs(base, machine_here()), sizeof *runs);
+    if (!runs)
+      abort();
+    port_base_make(base, machine_here(), runs);
+  }
+  return base;
+}
+
+struct port_set set_here(const policy_image *p, const struct policy_rule *rule)
+{
+  struct port_run *cuts = calloc(port_set_most_cuts(rule), sizeof *cuts);
+  if (!cuts)
+    abort();
+  return port_set_make(p, rule, base_here(rule), cuts);
+}
+
+void set_free(struct port_set *set)
+{
+  free((void *)(uintptr_t)set->cuts);
+}
+
+uint32_t count_by_range(const policy_image *p, const struct policy_rule *rule)
+{
+  struct policy_rule given = *rule;
   if (rule->via == POLICY_BIND || !range_works_here())
     return 0;
-  for (uint32_t i = 0; i < set->size; i++)
-    n += policy_machine_gives(machine_here(), port_set_port(set, i));
-  return n;
+  given.via = POLICY_RANGE; /* what the machine gives of the rule's ports */
+  struct port_set set = set_here(p, &given);
+  set_free(&set);
+  return set.size;
 }

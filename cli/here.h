@@ -13,13 +13,14 @@
 /* As libberth.so reads it at a program's start. Allocated for the life of the command. */
 const struct policy_machine *machine_here(void);
 
-/* Whether the kernel knows IP_LOCAL_PORT_RANGE. */
+/* Whether the kernel knows IP_LOCAL_PORT_RANGE: asked once. */
 bool range_works_here(void);
 
-/* A rule's set on this machine; to be freed with free((void *)set.runs). */
+/* A rule's set on this machine; to be freed with set_free(). */
 struct port_set set_here(const policy_image *p, const struct policy_rule *rule);
+void set_free(struct port_set *set);
 
-/* How many ports of the set would be claimed by `range`; the rest by bind. */
-uint32_t count_by_range(const struct policy_rule *rule, const struct port_set *set);
+/* How many ports of the rule's set would be claimed by `range`; the rest by bind. */
+uint32_t count_by_range(const policy_image *p, const struct policy_rule *rule);
 
 #endif

@@ -16,10 +16,10 @@ static size_t take(size_t *at, size_t size)
   return here;
 }
 
-static uint32_t count_order(const policy_image *p, uint32_t rules, enum policy_order order)
+static uint32_t count_order(const policy_image *p, enum policy_order order)
 {
   uint32_t n = 0;
-  for (uint32_t i = 0; i < rules; i++)
+  for (uint32_t i = 0; i < policy_rule_count(p); i++)
     n += policy_rule(p, i)->order == order;
   return n;
 }
@@ -38,8 +38,8 @@ static struct layout lay_out(const policy_image *p)
   uint32_t rules = policy_rule_count(p);
   size_t at = sizeof(struct policy_state_header);
   l.rules = take(&at, rules * sizeof(struct policy_rule_state));
-  l.tables = take(&at, count_order(p, rules, POLICY_DOUBLE_HASH) * sizeof(struct order_table));
-  l.stamps = take(&at, count_order(p, rules, POLICY_LEAST_RECENT) * sizeof(struct order_stamps));
+  l.tables = take(&at, count_order(p, POLICY_DOUBLE_HASH) * sizeof(struct order_table));
+  l.stamps = take(&at, count_order(p, POLICY_LEAST_RECENT) * sizeof(struct order_stamps));
   l.taken = take(&at, sizeof(struct taken_pool));
   l.rest = take(&at, l.rest_words * sizeof(policy_u64));
   l.size = at;
@@ -75,16 +75,26 @@ bool policy_state_open(struct policy_state *s, void *block, size_t size, const p
   return true;
 }
 
+struct order_state policy_state_next_order(const struct policy_state *s, const policy_image *p,
+                                           uint32_t rule, struct order_place *place)
+{
+  struct order_state o = {.words = &s->rules[rule].order};
+  for (; place->rule < rule; place->rule++) {
+    place->tables += policy_rule(p, place->rule)->order == POLICY_DOUBLE_HASH;
+    place->stamps += policy_rule(p, place->rule)->order == POLICY_LEAST_RECENT;
+  }
+  if (policy_rule(p, rule)->order == POLICY_DOUBLE_HASH)
+    o.table = &s->tables[place->tables];
+  if (policy_rule(p, rule)->order == POLICY_LEAST_RECENT)
+    o.stamps = &s->stamps[place->stamps];
+  return o;
+}
+
 struct order_state policy_state_order(const struct policy_state *s, const policy_image *p,
                                       uint32_t rule)
 {
-  struct order_state o = {.words = &s->rules[rule].order};
-  enum policy_order order = policy_rule(p, rule)->order;
-  if (order == POLICY_DOUBLE_HASH)
-    o.table = &s->tables[count_order(p, rule, order)];
-  if (order == POLICY_LEAST_RECENT)
-    o.stamps = &s->stamps[count_order(p, rule, order)];
-  return o;
+  struct order_place first = {0};
+  return policy_state_next_order(s, p, rule, &first);
 }
 
 uint32_t policy_state_turn(const struct policy_state *s, uint32_t rule, enum policy_family family)

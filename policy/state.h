@@ -59,6 +59,14 @@ bool policy_state_open(struct policy_state *s, void *block, size_t size, const p
 struct order_state policy_state_order(const struct policy_state *s, const policy_image *p,
                                       uint32_t rule);
 
+/* Likewise for one rule after another, in ascending order: what the rules before need is counted
+ * once. Begin with zeros. */
+struct order_place {
+  uint32_t rule, tables, stamps;
+};
+struct order_state policy_state_next_order(const struct policy_state *s, const policy_image *p,
+                                           uint32_t rule, struct order_place *place);
+
 /* Which of its source addresses of a family a rule's next connection is to leave from, any number. */
 uint32_t policy_state_turn(const struct policy_state *s, uint32_t rule, enum policy_family family);
 

@@ -13,10 +13,10 @@
 #include "steer/read_image.h"
 #include "steer/socket.h"
 
-/* Of one mapping: the image, then what is made of it. */
 static struct {
   const policy_image *image;
   struct policy_machine machine;
+  struct port_bases bases;
   struct active_rule *active;
   uint32_t *numbers; /* of the active ones, for policy_match() */
   uint32_t count;
@@ -25,33 +25,6 @@ static struct {
 } rules;
 
 /* --- the rules of this program --------------------------------------------------------------- */
-
-static size_t room_for_rules(const policy_image *p, const struct policy_machine *m)
-{
-  size_t size = 0;
-  for (uint32_t i = 0; i < policy_rule_count(p); i++)
-    size += sizeof(struct active_rule) + sizeof(uint32_t) +
-            port_set_most_runs(policy_rule(p, i), m) * sizeof(struct port_run);
-  return size;
-}
-
-static void activate(const char *executed, const char *exe, struct port_run *runs)
-{
-  const policy_image *p = rules.image;
-  for (uint32_t i = 0; i < policy_rule_count(p); i++) {
-    const struct policy_rule *rule = policy_rule(p, i);
-    if (!policy_names_program(p, rule->programs, executed, exe))
-      continue;
-    struct active_rule *a = &rules.active[rules.count];
-    a->rule = rule;
-    a->name = policy_string(p, rule->name);
-    a->number = i;
-    a->set = port_set_make(p, rule, &rules.machine, runs);
-    runs += a->set.run_count;
-    rules.numbers[rules.count++] = i;
-  }
-  rules.binds_late = policy_binds_late(p, executed, exe);
-}
 
 static const char *base_of(const char *path)
 {
@@ -62,23 +35,70 @@ static const char *base_of(const char *path)
   return base;
 }
 
-static const char *set_up(const char *executed)
+/* Which rules are for this program. */
+static void choose(const char *executed)
 {
+  const policy_image *p = rules.image;
   char exe[1024];
   long n = sys_readlink("/proc/self/exe", exe, sizeof exe - 1);
   exe[n > 0 ? n : 0] = '\0';
+  for (uint32_t i = 0; i < policy_rule_count(p); i++)
+    if (policy_names_program(p, policy_rule(p, i)->programs, executed, base_of(exe)))
+      rules.numbers[rules.count++] = i;
+  rules.binds_late = policy_binds_late(p, executed, base_of(exe));
+}
+
+/* A base that several rules share has its runs once. */
+static size_t count_runs(void)
+{
+  size_t runs = 0;
+  for (uint32_t i = 0; i < rules.bases.count; i++)
+    if (rules.bases.slots[i].used)
+      runs += port_base_most_runs(&rules.bases.slots[i], &rules.machine);
+  for (uint32_t i = 0; i < rules.count; i++)
+    runs += port_set_most_cuts(policy_rule(rules.image, rules.numbers[i]));
+  return runs;
+}
+
+static void activate(struct port_run *runs)
+{
+  const policy_image *p = rules.image;
+  for (uint32_t i = 0; i < rules.count; i++) {
+    struct active_rule *a = &rules.active[i];
+    a->number = rules.numbers[i];
+    a->rule = policy_rule(p, a->number);
+    a->name = policy_string(p, a->rule->name);
+    struct port_base *base = port_bases_find(&rules.bases, a->rule);
+    if (!base->runs) {
+      port_base_make(base, &rules.machine, runs);
+      runs += base->run_count;
+    }
+    a->set = port_set_make(p, a->rule, base, runs);
+    runs += a->set.cut_count;
+  }
+}
+
+/* Two mappings: what the machine says and which rules there are tell how large the second is. */
+static const char *set_up(const char *executed)
+{
   uint32_t all = policy_rule_count(rules.image);
-  struct bytes reserved, room;
-  if (!bytes_get_room(&reserved, MACHINE_MOST_RESERVED * sizeof(struct policy_ports)))
+  size_t reserved = MACHINE_MOST_RESERVED * sizeof(struct policy_ports);
+  struct bytes first, second;
+  if (!bytes_get_room(&first, reserved + port_bases_size(all) + all * sizeof *rules.numbers))
     return problem_because("mmap", errno);
-  rules.knows_range = machine_read(&rules.machine, (void *)reserved.at);
+  rules.bases = port_bases_begin(first.at + reserved, all);
+  rules.numbers = (void *)(first.at + reserved + port_bases_size(all));
+  rules.knows_range = machine_read(&rules.machine, (void *)first.at);
   if (!rules.knows_range)
     candidates_distrust_range();
-  if (!bytes_get_room(&room, room_for_rules(rules.image, &rules.machine) + 1))
+  choose(executed);
+  for (uint32_t i = 0; i < rules.count; i++)
+    port_bases_find(&rules.bases, policy_rule(rules.image, rules.numbers[i]));
+  size_t active = rules.count * sizeof *rules.active;
+  if (!bytes_get_room(&second, active + count_runs() * sizeof(struct port_run) + 1))
     return problem_because("mmap", errno);
-  rules.active = (void *)room.at;
-  rules.numbers = (void *)(rules.active + all);
-  activate(executed, base_of(exe), (void *)(rules.numbers + all));
+  rules.active = (void *)second.at;
+  activate((void *)(second.at + active));
   return NULL;
 }
 
@@ -109,8 +129,10 @@ static const char *own_state(void)
 
 static void hand_out_state(void)
 {
+  struct order_place place = {0};
   for (uint32_t i = 0; i < rules.count; i++)
-    rules.active[i].order = policy_state_order(&rules.state, rules.image, rules.active[i].number);
+    rules.active[i].order = policy_state_next_order(&rules.state, rules.image,
+                                                    rules.active[i].number, &place);
 }
 
 void rules_share(void *state, size_t size)

@@ -22,7 +22,8 @@ static struct world {
   struct policy_ports reserved[1];
   struct policy_state state;
   void *block;
-  struct port_run runs[128];
+  struct port_run runs[128], cuts[128];
+  struct port_base bases[2];
   struct active_rule rule;
   bool taken[65536];
   unsigned singly[65536], covered[65536];
@@ -76,7 +77,10 @@ static void begin_world(const char *rule)
   policy_state_begin(w.block, w.image, key);
   assert_true(policy_state_open(&w.state, w.block, size, w.image));
   w.rule.rule = policy_rule(w.image, 0);
-  w.rule.set = port_set_make(w.image, w.rule.rule, &w.machine, w.runs);
+  struct port_bases bases = port_bases_begin(w.bases, 1);
+  struct port_base *base = port_bases_find(&bases, w.rule.rule);
+  port_base_make(base, &w.machine, w.runs);
+  w.rule.set = port_set_make(w.image, w.rule.rule, base, w.cuts);
   w.rule.order = policy_state_order(&w.state, w.image, 0);
 }
 

@@ -13,7 +13,31 @@
 #include "tests/policy-image.h"
 
 static struct image image;
-static struct port_run runs[32768];
+static struct port_run runs[32768], cuts[65536];
+static struct port_base slots[2];
+
+/* The rule's set, of a base of its own. */
+static struct port_set made(const struct policy_rule *rule, const struct policy_machine *m)
+{
+  memset(slots, 0, sizeof slots);
+  assert_true(port_bases_size(1) <= sizeof slots);
+  struct port_bases bases = port_bases_begin(slots, 1);
+  struct port_base *base = port_bases_find(&bases, rule);
+  assert_true(port_base_most_runs(base, m) <= sizeof runs / sizeof *runs);
+  assert_true(port_set_most_cuts(rule) <= sizeof cuts / sizeof *cuts);
+  port_base_make(base, m, runs);
+  assert_ptr_equal(port_bases_find(&bases, rule), base);
+  assert_true(base->run_count <= port_base_most_runs(base, m));
+  return port_set_make(&image.header, rule, base, cuts);
+}
+
+static uint32_t runs_of(const struct port_set *set)
+{
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < set->size; i = port_set_run_end(set, i))
+    count++;
+  return count;
+}
 
 static bool listed(const struct policy_ports *list, uint32_t count, uint32_t port)
 {
@@ -39,9 +63,8 @@ static bool wanted(const struct policy_rule *rule, const struct policy_machine *
 static uint32_t check(const struct policy_rule *rule, const struct policy_machine *m)
 {
   uint32_t size = 0, index;
-  assert_true(port_set_most_runs(rule, m) <= sizeof runs / sizeof *runs);
-  struct port_set set = port_set_make(&image.header, rule, m, runs);
-  assert_true(set.run_count <= port_set_most_runs(rule, m));
+  struct port_set set = made(rule, m);
+  assert_true(set.cut_count <= port_set_most_cuts(rule));
   for (uint32_t port = 0; port < 65536; port++) {
     bool in = wanted(rule, m, port);
     assert_int_equal(port_set_index(&set, (uint16_t)port, &index), in);
@@ -52,6 +75,14 @@ static uint32_t check(const struct policy_rule *rule, const struct policy_machin
     size++;
   }
   assert_int_equal(set.size, size);
+  for (index = 0; index < size;) {
+    uint32_t end = port_set_run_end(&set, index), by = set.stride;
+    assert_true(end > index && end <= size);
+    assert_int_equal(port_set_port(&set, end - 1) - port_set_port(&set, index),
+                     (end - 1 - index) * by);
+    assert_true(end == size || port_set_port(&set, end) > port_set_port(&set, end - 1) + by);
+    index = end;
+  }
   for (index = 0; index < size;) {
     uint32_t end = port_set_contiguous(&set, index);
     assert_true(end > index && end <= size);
@@ -127,7 +158,8 @@ static void mod_takes_every_nth(void **state)
   image_ports(&image, &rule->except, 1001, 1003); /* odd ones: the run is not cut there... */
   image_ports(&image, &rule->except, 2001, 2001);
   check(rule, &machine);
-  assert_int_equal(port_set_make(&image.header, rule, &machine, runs).run_count, 2);
+  struct port_set set = made(rule, &machine);
+  assert_int_equal(runs_of(&set), 2);
 }
 
 static void single_ports_are_runs_of_one(void **state)
@@ -142,9 +174,9 @@ static void single_ports_are_runs_of_one(void **state)
     image.ports[i].low++, image.ports[i].high++;
   struct policy_machine m = {
       .low = 1, .high = 65535, .reserved = image.ports, .reserved_count = 32767};
-  struct port_set set = port_set_make(&image.header, rule, &m, runs);
+  struct port_set set = made(rule, &m);
   assert_int_equal(set.size, 32768);
-  assert_int_equal(set.run_count, 32768);
+  assert_int_equal(runs_of(&set), 32768);
   assert_int_equal(port_set_port(&set, 32767), 65535);
 }
 

@@ -243,18 +243,28 @@ static void check_machine(const struct policy_machine *m)
   }
 }
 
-/* The runs are the caller's to free. */
+/* As much memory as is said to be enough, for AddressSanitizer to guard. The caller frees it. */
 static struct port_set make_set(const policy_image *p, const struct policy_rule *rule,
                                 const struct policy_machine *m)
 {
-  struct port_run *runs = calloc(port_set_most_runs(rule, m), sizeof *runs);
-  HOLDS(runs);
-  return port_set_make(p, rule, m, runs);
+  struct port_bases bases = port_bases_begin(calloc(1, port_bases_size(1)), 1);
+  HOLDS(bases.slots);
+  struct port_base *base = malloc(sizeof *base);
+  HOLDS(base);
+  *base = *port_bases_find(&bases, rule);
+  free(bases.slots);
+  struct port_run *runs = calloc(port_base_most_runs(base, m), sizeof *runs);
+  struct port_run *cuts = calloc(port_set_most_cuts(rule), sizeof *cuts);
+  HOLDS(runs && cuts);
+  port_base_make(base, m, runs);
+  return port_set_make(p, rule, base, cuts);
 }
 
 static void free_set(struct port_set *set)
 {
-  free((void *)(uintptr_t)set->runs);
+  free((void *)(uintptr_t)set->cuts);
+  free((void *)(uintptr_t)set->base->runs);
+  free((void *)(uintptr_t)set->base);
 }
 
 /* On one of the machines: a set is compared port by port, which takes most of a run. */
