@@ -131,6 +131,20 @@ static bool may_offer(const struct claim *c)
   return !tries || c->tries < tries;
 }
 
+/* It was the port, or else there is none that will do: then the call ends as the kernel's own. */
+static enum offer_answer refused(struct offering *o)
+{
+  struct claim *c = o->claim;
+  if (offer_lacks_source(o)) {
+    o->result = -1;
+    o->error = EADDRNOTAVAIL;
+    return OFFER_ANSWERED;
+  }
+  c->refused = c->offer;
+  candidates_refused(&c->candidates, &c->offer);
+  return OFFER_REFUSED;
+}
+
 /* The set, from one source address. OFFER_REFUSED: no port of it is free. */
 static enum offer_answer offer_set(struct offering *o)
 {
@@ -140,10 +154,8 @@ static enum offer_answer offer_set(struct offering *o)
   while (answer == OFFER_REFUSED && may_offer(c) && candidates_next(&c->candidates, &c->offer)) {
     c->tries++;
     answer = c->offer.by_range ? offer_range(o) : offer_bind(o, false);
-    if (answer == OFFER_REFUSED) {
-      c->refused = c->offer;
-      candidates_refused(&c->candidates, &c->offer);
-    }
+    if (answer == OFFER_REFUSED)
+      answer = refused(o);
   }
   if (answer == OFFER_REFUSED && o->has_resort && may_offer(c)) {
     c->offer = o->resort;

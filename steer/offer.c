@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "record/clock.h"
 #include "record/sys.h"
+#include "record/text.h"
 #include "steer/rules.h"
 #include "steer/socket.h"
 
@@ -99,10 +101,16 @@ static int bind_address(struct offering *o)
   return error;
 }
 
+/* An address that the program bound, and that the machine has lost since, can be bound by a socket
+ * with IP_FREEBIND alone. */
 void offer_restore_address(struct offering *o)
 {
-  if (o->address_lost)
-    bind_address(o);
+  if (!o->address_lost || bind_address(o) != EADDRNOTAVAIL || !o->claim->keeps)
+    return;
+  int before = socket_option(o->fd, IPPROTO_IP, IP_FREEBIND);
+  set_option(o, IPPROTO_IP, IP_FREEBIND, 1);
+  bind_address(o);
+  set_option(o, IPPROTO_IP, IP_FREEBIND, before);
 }
 
 void offer_drop_address(struct offering *o)
@@ -229,13 +237,46 @@ static bool has_address(const struct claim *c)
   return memcmp(c->flow.local, any, sizeof any) != 0;
 }
 
+/* Destinations that had a source address: the tag of the hints, over the time in seconds. */
+#define SOURCED 64
+#define SOURCED_FOR 10
+static _Atomic uint64_t sourced[SOURCED];
+
+#define TRIES_BY_MEMORY 16 /* then the look adds little to what was done already */
+
+static bool had_source(const struct claim *c, bool has_now)
+{
+  const uint64_t time_bits = 0xffff;
+  uint64_t tag = c->candidates.tag, time = c->flow.now / UINT64_C(1000000000);
+  _Atomic uint64_t *word = &sourced[(tag >> 32) % SOURCED];
+  uint64_t then = atomic_load_explicit(word, memory_order_relaxed);
+  if (has_now)
+    atomic_store_explicit(word, (tag & ~time_bits) | (time & time_bits), memory_order_relaxed);
+  return ((tag ^ then) & ~time_bits) == 0 && (uint16_t)(time - then) <= SOURCED_FOR;
+}
+
+bool offer_lacks_source(struct offering *o)
+{
+  const struct claim *c = o->claim;
+  if (o->source_asked || c->flow.transport != POLICY_TCP || has_address(c) ||
+      address_is_ipv4(c->flow.peer.address))
+    return false;
+  if (!c->bound && c->tries < TRIES_BY_MEMORY && had_source(c, false))
+    return false;
+  o->source_asked = true;
+  if (route_lacks_source(o->fd, &c->flow.peer))
+    return true;
+  had_source(c, true);
+  return false;
+}
+
 /* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start). */
 static enum offer_answer bind_failed(struct offering *o, int error)
 {
   switch (error) {
   case EADDRINUSE:
   case EACCES: return OFFER_REFUSED;
-  case EADDRNOTAVAIL: return OFFER_NO_ADDRESS;
+  case EADDRNOTAVAIL: return o->claim->keeps ? call_plainly(o) : OFFER_NO_ADDRESS;
   default: return call_plainly(o);
   }
 }
@@ -266,7 +307,7 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   offer_call(o);
   if (tcp && has_offered_port(o))
     offer_set_reuse(o, true);
-  c->stuck = tcp && o->error == EADDRNOTAVAIL;
+  c->stuck = o->error == EADDRNOTAVAIL && tcp && !offer_lacks_source(o);
   return OFFER_ANSWERED;
 }
 

@@ -33,6 +33,7 @@ struct offering {
   bool port_reuse_asked, port_reuse; /* SO_REUSEPORT, which is left as it is */
   bool address_lost; /* a bind() that failed took the socket's source address away */
   struct tuple_asker asker;
+  bool source_asked;
   bool has_resort; /* `resort` was passed by: its 4-tuple is in TIME_WAIT, or may be taken */
   struct candidate resort;
 };
@@ -52,6 +53,11 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow);
 /* Gives the socket the claim's source address and no port (IP_BIND_ADDRESS_NO_PORT).
  * OFFER_REFUSED: it has the address, and ports are to be offered. Other failures as above. */
 enum offer_answer offer_address(struct offering *o);
+
+/* Whether the connect fails with EADDRNOTAVAIL whatever its port, since no address of this machine
+ * can be its source. Looked at once in a call; with the first refusals not where there was one a
+ * moment ago. */
+bool offer_lacks_source(struct offering *o);
 
 /* Gives it back where a bind() took it away, or takes it away. */
 void offer_restore_address(struct offering *o);

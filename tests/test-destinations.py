@@ -2,6 +2,7 @@
 """What a rule has to know of a destination: whether it is this machine itself, by which route it is
 reached and from which address, and when a port was last given to it."""
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -159,6 +160,111 @@ def test_policy_route():
             equal((o.process.stdout, o.process.stderr), (f"{ROUTED[1]} 20001\n", ""), selector)
             rule, = o.stats[0]["rules"]
             equal((rule["claimed"], rule["stuck"]), (1, 0), selector)
+
+
+# --- from no address -----------------------------------------------------------------------------
+
+# Ten connects each: what they said, and after the first argument's command ten more.
+TEN = """
+    def ten():
+        address, _, device = sys.argv[2].partition('%')
+        to = (address, 8080, 0, if_nametoindex(device) if device else 0)
+        said = set()
+        for _ in range(10):
+            with socket(AF_INET6) as s:
+                s.setblocking(False)
+                said.add(errno.errorcode.get(s.connect_ex(to), 'ok'))
+        return said
+    said = ten()
+    if sys.argv[1]:
+        os.system(sys.argv[1])
+        said = ten()
+    print(*said)
+    """
+
+OFF = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"
+
+
+def without_ipv6():
+    sysctl("ipv6.conf.all.disable_ipv6", "1")
+
+
+def without_link_local():
+    """A link on which there is none but a route."""
+    sysctl("ipv6.conf.default.addr_gen_mode", "1")
+    ip("link", "add", "berth0", "type", "veth", "peer", "name", "berth1")
+    ip("link", "set", "berth0", "up")
+    ip("link", "set", "berth1", "up")
+    ip("-6", "route", "add", "fe80::/64", "dev", "berth0")
+
+
+def with_tentative():
+    """A link-local address that cannot be used before nobody else is known to have it."""
+    without_link_local()
+    ip("link", "set", "berth1", "down")
+    ip("addr", "add", "fe80::1/64", "dev", "berth0")
+
+
+NO_SOURCE = ((without_ipv6, "::1"), (without_ipv6, "::"), (without_link_local, "fe80::9%berth0"),
+             (with_tentative, "fe80::9%berth0"))
+
+# Of each, none can be offered by a window, and the whole set would be.
+WHOLE = ({"local_ports": "33000-60000", "rest": 60}, {"local_ports": "2000-30000", "via": "bind"},
+         {"local_ports": "33000-60000", "order": "least-recent"})
+
+
+def test_no_source():
+    """where no address can be the source, one port is offered; none is exhausted or stuck"""
+    for (prepare, address), rule in itertools.product(NO_SOURCE, WHOLE):
+        fresh_namespace()
+        prepare()
+        bare = subprocess.run(program(TEN, "", address), capture_output=True, text=True)
+        with policy(rule) as file:
+            o = Observed(program(TEN, "", address), "-P", file)
+        what = f"{prepare.__name__}, {address}, {rule}"
+        equal((bare.stdout, o.process.stdout), 2 * ("EADDRNOTAVAIL\n",), what)
+        counts, = o.stats[0]["rules"]
+        equal([counts[k] for k in ("matched", "tries", "claimed", "exhausted", "stuck")],
+              [10, 10, 0, 0, 0], what)
+
+
+def test_no_source_any_more():
+    """likewise where there was one a moment ago: 16 ports are offered at most"""
+    for rule in WHOLE:
+        fresh_namespace()
+        rule = {**rule, "order": "sequential"}
+        first = int(rule["local_ports"].split("-")[0])
+        with policy(rule) as file, socket.socket() as held:
+            held.bind(("127.0.0.1", first))
+            o = Observed(program(TEN, OFF, "::1"), "-P", file)
+        equal(o.process.stdout, "EADDRNOTAVAIL\n", str(rule))
+        counts, = o.stats[0]["rules"]
+        equal([counts[k] for k in ("matched", "claimed", "exhausted", "stuck")], [20, 10, 0, 0],
+              str(rule))
+        assert counts["tries"] <= 11 + 10 * 16, (rule, counts)
+
+
+def test_lost_address():
+    """a socket whose address the machine has lost: it keeps that one, and fails as without berth"""
+    for family, address, peer in ((socket.AF_INET, "10.9.3.1", "10.9.3.9"),
+                                  (socket.AF_INET6, "fd09:3::1", "fd09:3::9")):
+        fresh_namespace()
+        code = f"""
+            s = socket({int(family)})
+            s.setsockopt(IPPROTO_IP, 24, 1)
+            os.system('ip addr add {address}/24 dev lo nodad')
+            s.bind(({address!r}, 0))
+            os.system('ip addr del {address}/24 dev lo')
+            print(errno.errorcode.get(s.connect_ex(({peer!r}, 80))), s.getsockname()[0])
+            """
+        bare = subprocess.run(program(code), capture_output=True, text=True)
+        for rule in WHOLE:
+            with policy(rule) as file:
+                o = Observed(program(code), "-P", file)
+            equal(o.process.stdout, bare.stdout, f"{address} with {rule}")
+            counts, = o.stats[0]["rules"]
+            equal((counts["exhausted"], counts["stuck"]), (0, 0), f"{address} with {rule}")
+        print(f"# {address}: {bare.stdout}", end="")
 
 
 if __name__ == "__main__":
