@@ -7,6 +7,7 @@
 
 #include "preload/hook.h"
 #include "steer/identity.h"
+#include "steer/range.h"
 
 /* The effective user after a call that succeeded is known from its arguments. */
 static int became(int result, uid_t effective)
@@ -41,8 +42,10 @@ HOOK int setresuid(uid_t user, uid_t effective, uid_t saved)
 static int moved(int result)
 {
   int error = errno;
-  if (result == 0)
+  if (result == 0) {
     identity_moved();
+    range_moved();
+  }
   errno = error;
   return result;
 }

@@ -7,6 +7,7 @@
 
 #include "policy/siphash.h"
 #include "record/sys.h"
+#include "steer/range.h"
 
 /* From so many refusals on, what is refused is remembered for the next calls... */
 #define REFUSALS_REMEMBERED 2
@@ -15,13 +16,6 @@
 /* Of an order of its own, so many candidates are offered whatever the hints say. */
 #define REFUSALS_BY_ORDER 16
 #define SCRATCH_SIZE (65536 / 8)
-
-static atomic_bool range_distrusted;
-
-void candidates_distrust_range(void)
-{
-  atomic_store_explicit(&range_distrusted, true, memory_order_relaxed);
-}
 
 /* --- what a number stands for ---------------------------------------------------------------- */
 
@@ -35,13 +29,10 @@ static uint16_t port_of(const struct candidates *c, uint32_t index)
 static uint32_t run_by_range(const struct candidates *c, uint16_t port)
 {
   uint8_t via = c->rule->rule->via;
-  if (c->flow->binds || via == POLICY_BIND)
+  if (c->flow->binds || c->flow->rangeless || via == POLICY_BIND)
     return 0;
-  if (via == POLICY_RANGE)
-    return 65536u - port;
-  if (atomic_load_explicit(&range_distrusted, memory_order_relaxed))
-    return 0;
-  return policy_machine_run(rules_machine(), port);
+  uint32_t run = range_from(port), given = policy_machine_run(rules_machine(), port);
+  return via == POLICY_RANGE || run < given ? run : given;
 }
 
 static bool by_range(const struct candidates *c, uint16_t port)
@@ -54,6 +45,12 @@ const struct route *candidates_route(struct candidates_flow *flow)
   uint8_t protocol = flow->transport == POLICY_UDP ? IPPROTO_UDP : IPPROTO_TCP;
   route_ask(&flow->route, flow->fd, protocol, &flow->peer, flow->local);
   return &flow->route;
+}
+
+/* A rule by range alone has no other way. */
+static bool has_no_way(const struct candidates *c, uint16_t port)
+{
+  return c->rule->rule->via == POLICY_RANGE && !c->flow->binds && !by_range(c, port);
 }
 
 /* A connection to a port of this machine, from that very port, would connect to itself. */
@@ -210,7 +207,7 @@ static bool is_put_off(const struct candidates *c, uint32_t index)
 static bool is_left_out(struct candidates *c, uint32_t index)
 {
   uint16_t port = port_of(c, index);
-  return connects_to_itself(c, port) || is_resting(c, port);
+  return has_no_way(c, port) || connects_to_itself(c, port) || is_resting(c, port);
 }
 
 /* order `kernel`: from where the last call came to on, a word at a time; the kernel picks. */
@@ -233,7 +230,7 @@ static bool next_for_kernel(struct candidates *c, struct candidate *offer)
       window(c, at, end, offer);
       return true;
     }
-    if (!connects_to_itself(c, port_of(c, at)) && !was_offered(c, at)) {
+    if (!is_left_out(c, at) && !was_offered(c, at)) {
       one(c, at, offer);
       return true;
     }

@@ -32,6 +32,7 @@ struct candidates_flow {
   uint8_t transport; /* enum policy_transport */
   uint64_t now;      /* CLOCK_MONOTONIC, nanoseconds */
   bool binds;        /* bind() to port 0: no window, no peer */
+  bool rangeless;    /* IP_LOCAL_PORT_RANGE is of no use: bind() alone */
   int fd;
   struct route route; /* of the socket to the peer, once it was asked for */
 };
@@ -87,8 +88,5 @@ uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound);
 
 /* A descriptor that held the port was closed. */
 void candidates_released(uint64_t held);
-
-/* IP_LOCAL_PORT_RANGE is unknown to this kernel, or did not hold: from now on bind() alone. */
-void candidates_distrust_range(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include "record/text.h"
 #include "steer/observation.h"
 #include "steer/offer.h"
+#include "steer/range.h"
 #include "steer/socket.h"
 
 #define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
@@ -64,6 +65,7 @@ static bool finds_rule(struct observation *o, const struct endpoint *peer)
   memcpy(connection.address, peer->address, 16);
   c->rule = rules_match(&connection);
   c->flow.transport = connection.transport;
+  c->protocol = o->protocol;
   c->flow.peer = *peer;
   c->flow.now = o->began;
   c->flow.fd = o->fd;
@@ -252,6 +254,7 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
                               .arguments = arguments,
                               .ranged = o->before.flags & DESCRIPTOR_RANGED};
   struct policy_span pool = pool_for(o);
+  c->flow.rangeless = !range_serves(o->fd, c->protocol);
   c->outcome = CLAIM_OFFERED;
   enum offer_answer answer = pool.count ? offer_pool(&offering, pool) : offer_set(&offering);
   if (answer != OFFER_ANSWERED)

@@ -49,12 +49,14 @@ struct claim {
   struct candidate refused; /* the last one that was; zeros: none */
   uint32_t tries;
   enum claim_outcome outcome;
+  uint16_t protocol;  /* IPPROTO_* of the socket */
   sa_family_t family; /* of the sockaddr that the call was given; at bind() the socket's too */
   uint8_t via;        /* enum record_via */
   uint8_t unsteered;  /* enum record_unsteered */
   bool keeps;         /* the source address that the program has bound it to */
   bool bound;         /* the port was bound by berth */
   bool ranged;        /* IP_LOCAL_PORT_RANGE is still set */
+  bool had_port;      /* of which no hook saw where it came from: bind() tells, EINVAL */
   bool stuck;         /* and the connection refused for it: see berth-policy(5) */
   bool forbidden;     /* a sandbox forbids to ask what the call is about */
   struct candidates candidates; /* the last: claim_begin() leaves it to candidates_begin() */

@@ -5,6 +5,7 @@
 
 #include "steer/held.h"
 #include "steer/observation.h"
+#include "steer/range.h"
 
 static bool offered(const struct claim *c, uint16_t port)
 {
@@ -15,6 +16,16 @@ uint16_t claim_certain_port(const struct claim *c)
 {
   bool single = c->outcome == CLAIM_OFFERED && c->offer.low == c->offer.high;
   return single && (c->bound || c->ranged) ? c->offer.low : 0;
+}
+
+/* Of a call that got a port which it was not offered: whether the socket had it before, by a bind()
+ * that no hook saw, through another descriptor, by another process or by a system call. Where not, the
+ * kernel does not heed the range (inet_sk_get_local_port_range()): it is not what it was. */
+static bool had_port(const struct claim *c)
+{
+  if (c->outcome != CLAIM_OFFERED || !c->offer.by_range)
+    return c->had_port;
+  return range_is_heeded(c->offer.low, c->offer.high);
 }
 
 /* Until the descriptor is closed; which it is, where another thread was faster. */
@@ -54,7 +65,7 @@ const struct record_steering *claim_settle(struct observation *o, struct record_
     e->chosen_by = RECORD_POLICY;
   if (given)
     hold(o, candidates_granted(&c->candidates, port, c->bound));
-  else if (c->outcome == CLAIM_OFFERED && c->offer.by_range && s->outside)
-    candidates_distrust_range();
+  else if (port && e->chosen_by == RECORD_KERNEL && had_port(c))
+    e->chosen_by = RECORD_PROGRAM;
   return s;
 }

@@ -9,7 +9,7 @@ static int open_sysctl(const char *path)
   return sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 }
 
-static bool read_range(struct policy_machine *m)
+bool machine_read_range(struct policy_machine *m)
 {
   char text[64];
   int fd = open_sysctl("/proc/sys/net/ipv4/ip_local_port_range");
@@ -47,5 +47,5 @@ bool machine_read(struct policy_machine *m, struct policy_ports *reserved)
   m->reserved = reserved;
   m->reserved_count = 0;
   read_reserved(m, reserved);
-  return read_range(m);
+  return machine_read_range(m);
 }

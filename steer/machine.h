@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The port range and the reserved ports of this network namespace, asked of /proc/sys once.
+ * The port range and the reserved ports of this network namespace, asked of /proc/sys.
  */
 #ifndef BERTH_STEER_MACHINE_H
 #define BERTH_STEER_MACHINE_H
@@ -15,5 +15,8 @@
 /* `reserved` has room for MACHINE_MOST_RESERVED. False where the range cannot be read, as without
  * /proc: it is Linux's own default then. Six system calls. */
 bool machine_read(struct policy_machine *m, struct policy_ports *reserved);
+
+/* The range alone: three system calls. False, and `m` as it was, where it cannot be read. */
+bool machine_read_range(struct policy_machine *m);
 
 #endif

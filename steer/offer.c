@@ -9,6 +9,7 @@
 #include "record/clock.h"
 #include "record/sys.h"
 #include "record/text.h"
+#include "steer/range.h"
 #include "steer/rules.h"
 #include "steer/socket.h"
 
@@ -150,14 +151,15 @@ enum offer_answer offer_address(struct offering *o)
   }
 }
 
-/* Older kernels do not know the option, a sandbox may forbid it, and a range of it outside the
- * machine's, where that is not known, is not heeded (inet_sk_get_local_port_range()): then bind() is
- * what is left, of a window the first port. */
-static enum offer_answer offer_instead_of_range(struct offering *o)
+/* Older kernels do not know the option, or not for sockets of that kind, and a sandbox may forbid
+ * it: then bind() is what is left, of a window the first port. */
+static enum offer_answer offer_instead_of_range(struct offering *o, int error)
 {
-  struct candidate *offer = &o->claim->offer;
-  candidates_distrust_range();
-  if (o->claim->rule->rule->via == POLICY_RANGE)
+  struct claim *c = o->claim;
+  struct candidate *offer = &c->offer;
+  range_refused(o->fd, c->protocol, error);
+  c->flow.rangeless = true;
+  if (c->rule->rule->via == POLICY_RANGE)
     return OFFER_REFUSED;
   offer->high = offer->low;
   offer->count = 1;
@@ -179,9 +181,8 @@ enum offer_answer offer_range(struct offering *o)
   uint32_t range = (uint32_t)offer->high << 16 | offer->low;
   o->claim->via = RECORD_VIA_RANGE;
   offer_restore_address(o);
-  if (!rules_know_range() ||
-      sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
-    return offer_instead_of_range(o);
+  if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
+    return offer_instead_of_range(o, errno);
   o->ranged = true;
   note_ranged(o); /* before the call, out of which a thread may be cancelled */
   offer_call(o);
@@ -300,6 +301,7 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   if (error) {
     offer_restore_reuse(o);
     o->address_lost = has_address(c) && error != EINVAL; /* it has a port, with its address */
+    c->had_port = error == EINVAL;                       /* __inet_bind(): it is bound, or in use */
     return bind_failed(o, error);
   }
   c->bound = true;

@@ -8,8 +8,8 @@
 
 #include "record/sys.h"
 #include "record/text.h"
-#include "steer/candidates.h"
 #include "steer/machine.h"
+#include "steer/range.h"
 #include "steer/read_image.h"
 #include "steer/socket.h"
 
@@ -20,7 +20,7 @@ static struct {
   struct active_rule *active;
   uint32_t *numbers; /* of the active ones, for policy_match() */
   uint32_t count;
-  bool refused, binds_late, knows_range;
+  bool refused, binds_late;
   struct policy_state state;
 } rules;
 
@@ -88,9 +88,7 @@ static const char *set_up(const char *executed)
     return problem_because("mmap", errno);
   rules.bases = port_bases_begin(first.at + reserved, all);
   rules.numbers = (void *)(first.at + reserved + port_bases_size(all));
-  rules.knows_range = machine_read(&rules.machine, (void *)first.at);
-  if (!rules.knows_range)
-    candidates_distrust_range();
+  range_begin(machine_read(&rules.machine, (void *)first.at) ? &rules.machine : NULL);
   choose(executed);
   for (uint32_t i = 0; i < rules.count; i++)
     port_bases_find(&rules.bases, policy_rule(rules.image, rules.numbers[i]));
@@ -205,17 +203,12 @@ uint32_t rules_active(void)
   return rules.count;
 }
 
-bool rules_know_range(void)
-{
-  return rules.knows_range;
-}
-
 bool rules_have_range(void)
 {
   uint32_t value;
   socklen_t size = sizeof value;
   int fd = sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  bool have = fd >= 0 && rules.knows_range &&
+  bool have = fd >= 0 && range_is_known() &&
               sys_getsockopt(fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &value, &size) == 0;
   if (fd >= 0)
     sys_close(fd);

@@ -53,9 +53,7 @@ bool rules_bind_late(void);
 uint32_t rules_count(void);  /* in the policy, whichever program they are for */
 uint32_t rules_active(void); /* for this one */
 
-/* The machine's range is known, without which IP_LOCAL_PORT_RANGE is not to be used; and, besides,
- * the kernel has that option. */
-bool rules_know_range(void);
+/* The machine's range is known, and the kernel has IP_LOCAL_PORT_RANGE. */
 bool rules_have_range(void);
 
 /* The rule that takes the connection, or a bind to port 0; NULL for none. Signal-safe. */

@@ -15,6 +15,7 @@
 #define OPTION_NO_PORT 24          /* IP_BIND_ADDRESS_NO_PORT, since Linux 4.2 (90c337da) */
 #define OPTION_LOCAL_PORT_RANGE 51 /* IP_LOCAL_PORT_RANGE, since Linux 6.3 (91d0b78c) */
 
+#define OPTION_NETNS_COOKIE 71  /* SO_NETNS_COOKIE of SOL_SOCKET, since Linux 5.14 (e8b9eab9) */
 #define OPTION_BIND_TO_INDEX 62 /* SO_BINDTOIFINDEX of SOL_SOCKET, since Linux 5.1 (f5dd3d0c) */
 
 /* getsockname(). Returns false, and an endpoint of zeros, for what is no socket of AF_INET or

@@ -30,11 +30,13 @@ def port_of(s):
     return s.getsockname()[1]
 CALLS = {'x86_64': dict(setsockopt=54, getsockopt=55, bind=49, rt_sigprocmask=14, socket=41),
          'aarch64': dict(setsockopt=208, getsockopt=209, bind=200, rt_sigprocmask=135, socket=198)}
-def forbid(call, error, *words):
-    'From here on the call, where its arguments 1, 2, ... are `words`, fails with this error.'
+def forbid(call, error, *words, first=()):
+    '''From here on the call, where its arguments 1, 2, ... are `words`, and its argument 0 is the one
+    of `first`, fails with this error.'''
     number = CALLS[os.uname().machine][call]
     load, equal, end = 0x20, 0x15, 0x06
-    tests = [(0, number), *((16 + 8 * (i + 1), word) for i, word in enumerate(words))]
+    tests = [(0, number), *((16, word) for word in first),
+             *((16 + 8 * (i + 1), word) for i, word in enumerate(words))]
     code = []
     for i, (at, word) in enumerate(tests):
         code += [(load, 0, 0, at), (equal, 0, 2 * (len(tests) - i) - 1, word)]

@@ -13,6 +13,7 @@
 
 #include "policy/parse.h"
 #include "steer/candidates.h"
+#include "steer/range.h"
 
 /* --- what candidates.c asks of its neighbours ------------------------------------------------ */
 
@@ -42,6 +43,11 @@ const policy_image *rules_image(void)
 const struct policy_state *rules_state(void)
 {
   return &w.state;
+}
+
+uint32_t range_from(uint16_t port)
+{
+  return port < w.machine.low || port > w.machine.high ? 0 : w.machine.high - port + 1u;
 }
 
 uint32_t rules_count(void)
