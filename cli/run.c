@@ -19,6 +19,7 @@
 #include "cli/summary.h"
 #include "cli/tidy.h"
 #include "cli/why.h"
+#include "gate/inherited.h"
 
 static const char usage[] =
     "Usage: berth run [OPTIONS] [--] COMMAND [ARGUMENT...]\n"
@@ -152,7 +153,8 @@ static bool set_environment(struct run *run)
   if (run->path[0])
     snprintf(record, sizeof record, "/%s", run->path); /* RECORD_PREPARED */
   bool set = setenv("LD_PRELOAD", value, 1) == 0 && setenv("BERTH_RECORD", record, 1) == 0 &&
-             set_asan_options() && set_policy(run);
+             setenv(INHERITED_VARIABLE, INHERITED_NONE, 0) == 0 && set_asan_options() &&
+             set_policy(run);
   free(value);
   return set;
 }

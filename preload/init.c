@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gate/gate.h"
+#include "gate/inherited.h"
 #include "preload/loader.h"
 #include "steer/start.h"
 
@@ -31,6 +33,9 @@ static void read_variable(struct start_environment *e, const char *variable)
     const char *name;
     const char **value;
   } variables[] = {
+      {"BERTH_FILTERS=", &e->filters},
+      {"container=", &e->container},
+      {"KUBERNETES_SERVICE_HOST=", &e->kubernetes},
       {"BERTH_RECORD=", &e->record},
       {"BERTH_EVENTS=", &e->events},
       {"BERTH_LOG=", &e->log},
@@ -68,8 +73,9 @@ static void start(void)
     return;
   }
   for (char **v = environ; v && *v; v++)
-    if (**v == 'B' || **v == 'R' || **v == 'X' || **v == 'T')
+    if (**v == 'B' || **v == 'R' || **v == 'X' || **v == 'T' || **v == 'K' || **v == 'c')
       read_variable(&e, *v);
+  inherited_told((char *)(uintptr_t)e.filters, e.container || e.kubernetes);
   e.executed = (const char *)getauxval(AT_EXECFN);
   e.loader = &loader;
   start_recording(&e);
@@ -91,7 +97,7 @@ static void wait_for_start(uintptr_t self)
     if (now == STARTED ||
         now == self) /* a handler in the midst of it, or a library that it opens */
       return;
-    syscall(SYS_nanosleep, &moment, NULL);
+    GATE_CALL(SYS_nanosleep, &moment, NULL);
   }
   atomic_store_explicit(&in_vain, true, memory_order_relaxed);
 }

@@ -117,7 +117,7 @@ static void *find(const char *name)
 /* --- the table ------------------------------------------------------------------------------- */
 
 static struct real functions;
-static atomic_bool found;
+const struct real *_Atomic real_found;
 
 static void find_all(void)
 {
@@ -128,12 +128,12 @@ static void find_all(void)
   }
   REAL_FUNCTIONS(FIND)
 #undef FIND
-  atomic_store_explicit(&found, true, memory_order_release);
+  atomic_store_explicit(&real_found, &functions, memory_order_release);
 }
 
 const struct real *real(void)
 {
-  if (!atomic_load_explicit(&found, memory_order_acquire)) {
+  if (!atomic_load_explicit(&real_found, memory_order_acquire)) {
     int error = errno;
     find_all();
     errno = error;

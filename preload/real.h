@@ -11,6 +11,7 @@
 
 /* REAL(return type, name, parameters) */
 #define REAL_FUNCTIONS(REAL)                                                                       \
+  REAL(long, syscall, (long, ...)) /* the first, for preload/syscall.S */                          \
   REAL(int, connect, (int, const struct sockaddr *, socklen_t))                                    \
   REAL(int, bind, (int, const struct sockaddr *, socklen_t))                                       \
   REAL(int, getsockname, (int, struct sockaddr *, socklen_t *))                                    \
@@ -21,6 +22,7 @@
   REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))                                        \
   REAL(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                      \
   REAL(int, socket, (int, int, int))                                                               \
+  REAL(int, socketpair, (int, int, int, int *))                                                    \
   REAL(int, accept, (int, struct sockaddr *, socklen_t *))                                         \
   REAL(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                   \
   REAL(int, close, (int))                                                                          \
@@ -40,6 +42,9 @@
   REAL(int, unshare, (int))                                                                        \
   REAL(int, setns, (int, int))                                                                     \
   REAL(int, daemon, (int, int))                                                                    \
+  REAL(int, prctl, (int, ...))                                                                     \
+  REAL(int, vfork, (void))                                                                         \
+  REAL(int, clone, (int (*)(void *), void *, int, void *, ...))                                    \
   REAL(void, _exit, (int))                                                                         \
   REAL(void, quick_exit, (int))
 
@@ -56,5 +61,9 @@ void *real_symbol(void *handle, const char *name);
  * library's constructor calls before it. NULL for one that this libc does not have (execveat
  * before glibc 2.34). Signal-safe from the constructor on. */
 const struct real *real(void);
+
+/* The same, NULL until they have been looked up: for a hook that may be called by an allocator in the
+ * midst of dlsym(3). */
+extern const struct real *_Atomic real_found;
 
 #endif

@@ -50,7 +50,7 @@ HOOK ssize_t sendto(int fd, const void *data, size_t n, int flags, const struct 
 {
   struct observation o;
   const struct datagram a = {init(), fd, flags, data, n, peer, size};
-  if (!peer || !observe_send_begin(&o, fd, flags))
+  if (!peer || !observe_sendto_begin(&o, fd, flags, peer, size))
     return call_sendto(&a);
   ssize_t result = claim_sendto(&o, flags, peer, size, call_sendto, &a);
   observe_sendto(&o, flags, peer, size, result);
@@ -61,7 +61,7 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
   struct observation o;
   const struct message a = {init(), fd, flags, message};
-  if (!observe_send_begin(&o, fd, flags))
+  if (!observe_sendmsg_begin(&o, fd, flags, message))
     return call_sendmsg(&a);
   ssize_t result = claim_sendmsg(&o, flags, message, call_sendmsg, &a);
   observe_sendmsg(&o, RECORD_SENDMSG, flags, message, result);
@@ -72,7 +72,8 @@ HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
   struct observation o;
   const struct messages a = {init(), fd, flags, messages, count};
-  if (!count || !observe_send_begin(&o, fd, flags)) /* of none, nothing is read */
+  if (!count || /* of none, nothing is read */
+      !observe_sendmsg_begin(&o, fd, flags, &messages->msg_hdr))
     return (int)call_sendmmsg(&a);
   int result = (int)claim_sendmsg(&o, flags, &messages->msg_hdr, call_sendmmsg, &a);
   observe_sendmsg(&o, RECORD_SENDMMSG, flags, &messages->msg_hdr, result);

@@ -105,9 +105,9 @@ void record_directory_walk(int directory, bool (*each)(int directory, const char
                            void *context)
 {
   _Alignas(struct entry) char buffer[1024];
-  syscall(SYS_lseek, directory, 0L, SEEK_SET);
+  SYS_CALL(SYS_lseek, directory, 0L, SEEK_SET);
   for (;;) {
-    long n = syscall(SYS_getdents64, directory, buffer, sizeof buffer);
+    long n = SYS_CALL(SYS_getdents64, directory, buffer, sizeof buffer);
     if (n <= 0)
       return;
     for (long at = 0; at < n;) {

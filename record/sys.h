@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * System calls by number, where glibc's function would be a cancellation point (a thread must
+ * System calls by number, in the shim through the gate that asks the program's own filters first, where glibc's function would be a cancellation point (a thread must
  * not end inside a hook whose real call has succeeded), a symbol newer than GLIBC_2.17, or a
  * name that another preloaded library hooks: fakeroot holds a mutex while it connects, and a
  * mkdir() of ours would wait for it. And each name that is not imported is one that ld.so need not
- * look up at the start of every program. All return -1 and set errno, but where it says otherwise.
+ * look up at the start of every program.
+ *
+ * All return -1 and set errno, but where it says otherwise: SYS_FORBIDDEN for a call that was not made
+ * since a filter of the program's would not let it pass.
  */
 #ifndef BERTH_RECORD_SYS_H
 #define BERTH_RECORD_SYS_H
@@ -20,53 +23,63 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "gate/gate.h"
+
+#ifdef BERTH_SHIM
+#define SYS_CALL(...) GATE_CALL(__VA_ARGS__)
+#else
+#define SYS_CALL(...) syscall(__VA_ARGS__)
+#endif
+
+#define SYS_FORBIDDEN GATE_REFUSED
+
 static inline int sys_open(int directory, const char *path, int flags, unsigned mode)
 {
-  return (int)syscall(SYS_openat, directory, path, flags, mode);
+  return (int)SYS_CALL(SYS_openat, directory, path, flags, mode);
 }
 
 static inline long sys_read(int fd, void *to, size_t size)
 {
-  return syscall(SYS_read, fd, to, size);
+  return SYS_CALL(SYS_read, fd, to, size);
 }
 
 static inline long sys_write(int fd, const void *from, size_t size)
 {
-  return syscall(SYS_write, fd, from, size);
+  return SYS_CALL(SYS_write, fd, from, size);
 }
 
 static inline void sys_close(int fd)
 {
-  syscall(SYS_close, fd);
+  SYS_CALL(SYS_close, fd);
 }
 
 static inline int sys_fcntl(int fd, int command, long argument)
 {
-  return (int)syscall(SYS_fcntl, fd, command, argument);
+  return (int)SYS_CALL(SYS_fcntl, fd, command, argument);
 }
 
 static inline int sys_mkdir(int directory, const char *path, unsigned mode)
 {
-  return (int)syscall(SYS_mkdirat, directory, path, mode);
+  return (int)SYS_CALL(SYS_mkdirat, directory, path, mode);
 }
 
 static inline void sys_unlink(int directory, const char *path)
 {
-  syscall(SYS_unlinkat, directory, path, 0);
+  SYS_CALL(SYS_unlinkat, directory, path, 0);
 }
 
 static inline long sys_readlink(const char *path, char *to, size_t size)
 {
-  return syscall(SYS_readlinkat, AT_FDCWD, path, to, size);
+  return SYS_CALL(SYS_readlinkat, AT_FDCWD, path, to, size);
 }
 
 /* Room for the first `size` bytes of a file. */
 static inline int sys_allocate(int fd, uint64_t size)
 {
 #if __SIZEOF_LONG__ == 8
-  return (int)syscall(SYS_fallocate, fd, 0, 0L, (long)size);
+  return (int)SYS_CALL(SYS_fallocate, fd, 0, 0L, (long)size);
 #else
-  return (int)syscall(SYS_fallocate, fd, 0, 0L, 0L, (long)size, (long)(size >> 32));
+  return (int)SYS_CALL(SYS_fallocate, fd, 0, 0L, 0L, (long)size, (long)(size >> 32));
 #endif
 }
 
@@ -74,99 +87,104 @@ static inline int sys_allocate(int fd, uint64_t size)
 static inline void *sys_map(size_t size, int flags, int fd)
 {
 #ifdef SYS_mmap2
-  return (void *)syscall(SYS_mmap2, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+  return (void *)SYS_CALL(SYS_mmap2, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
 #else
-  return (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0L);
+  return (void *)SYS_CALL(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0L);
 #endif
 }
 
 static inline void sys_unmap(void *at, size_t size)
 {
-  syscall(SYS_munmap, at, size);
+  SYS_CALL(SYS_munmap, at, size);
 }
 
 static inline int sys_advise(void *at, size_t size, int advice)
 {
-  return (int)syscall(SYS_madvise, at, size, advice);
+  return (int)SYS_CALL(SYS_madvise, at, size, advice);
 }
 
 /* The soft limit; UINT64_MAX for none, or where it cannot be asked. */
 static inline uint64_t sys_limit(int resource)
 {
   struct rlimit64 limit;
-  return syscall(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
+  return SYS_CALL(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
 }
 
 static inline int sys_statfs(int fd, struct statfs64 *fs)
 {
 #ifdef SYS_fstatfs64
-  return (int)syscall(SYS_fstatfs64, fd, sizeof *fs, fs);
+  return (int)SYS_CALL(SYS_fstatfs64, fd, sizeof *fs, fs);
 #else
-  return (int)syscall(SYS_fstatfs, fd, fs);
+  return (int)SYS_CALL(SYS_fstatfs, fd, fs);
 #endif
 }
 
 static inline int sys_socket(int family, int type, int protocol)
 {
-  return (int)syscall(SYS_socket, family, type, protocol);
+  return (int)SYS_CALL(SYS_socket, family, type, protocol);
 }
 
 static inline int sys_bind(int fd, const void *address, unsigned size)
 {
-  return (int)syscall(SYS_bind, fd, address, size);
+  return (int)SYS_CALL(SYS_bind, fd, address, size);
 }
 
 static inline int sys_connect(int fd, const void *address, unsigned size)
 {
-  return (int)syscall(SYS_connect, fd, address, size);
+  return (int)SYS_CALL(SYS_connect, fd, address, size);
 }
 
 static inline int sys_getsockname(int fd, void *address, unsigned *size)
 {
-  return (int)syscall(SYS_getsockname, fd, address, size);
+  return (int)SYS_CALL(SYS_getsockname, fd, address, size);
 }
 
 static inline int sys_getsockopt(int fd, int level, int option, void *value, unsigned *size)
 {
-  return (int)syscall(SYS_getsockopt, fd, level, option, value, size);
+  return (int)SYS_CALL(SYS_getsockopt, fd, level, option, value, size);
 }
 
 static inline int sys_setsockopt(int fd, int level, int option, const void *value, unsigned size)
 {
-  return (int)syscall(SYS_setsockopt, fd, level, option, value, size);
+  return (int)SYS_CALL(SYS_setsockopt, fd, level, option, value, size);
 }
 
 static inline long sys_send(int fd, const void *data, size_t size, int flags)
 {
-  return syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+  return SYS_CALL(SYS_sendto, fd, data, size, flags, NULL, 0);
 }
 
 static inline long sys_recv(int fd, void *data, size_t size, int flags)
 {
-  return syscall(SYS_recvfrom, fd, data, size, flags, NULL, NULL);
+  return SYS_CALL(SYS_recvfrom, fd, data, size, flags, NULL, NULL);
 }
 
+/* 0 where the call is not made; of a parent in another pid namespace too. */
 static inline uint32_t sys_getpid(void)
 {
-  return (uint32_t)syscall(SYS_getpid);
+  long pid = SYS_CALL(SYS_getpid);
+  return pid > 0 ? (uint32_t)pid : 0;
 }
 
 static inline uint32_t sys_getppid(void)
 {
-  return (uint32_t)syscall(SYS_getppid);
+  long pid = SYS_CALL(SYS_getppid);
+  return pid > 0 ? (uint32_t)pid : 0;
 }
 
 static inline uint32_t sys_gettid(void)
 {
-  return (uint32_t)syscall(SYS_gettid);
+  long tid = SYS_CALL(SYS_gettid);
+  return tid > 0 ? (uint32_t)tid : 0;
 }
 
+/* UINT32_MAX, which is nobody, where the call is not made. */
 static inline uint32_t sys_geteuid(void)
 {
 #ifdef SYS_geteuid32
-  return (uint32_t)syscall(SYS_geteuid32);
+  return (uint32_t)SYS_CALL(SYS_geteuid32);
 #else
-  return (uint32_t)syscall(SYS_geteuid);
+  return (uint32_t)SYS_CALL(SYS_geteuid);
 #endif
 }
 
@@ -181,11 +199,11 @@ static inline int sys_stat(int directory, const char *path, struct statx *s)
 {
   int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
   int mask = STATX_BASIC_STATS | STATX_BTIME | SYS_STATX_MOUNT;
-  int result = (int)syscall(SYS_statx, directory, path, flags, mask, s);
+  int result = (int)SYS_CALL(SYS_statx, directory, path, flags, mask, s);
 #ifdef SYS_newfstatat
   struct stat old;
-  if (result && (errno == ENOSYS || errno == EPERM) &&
-      (result = (int)syscall(SYS_newfstatat, directory, path, &old, flags)) == 0) {
+  if (result && (errno == ENOSYS || errno == EPERM || errno == SYS_FORBIDDEN) &&
+      (result = (int)SYS_CALL(SYS_newfstatat, directory, path, &old, flags)) == 0) {
     s->stx_mask = STATX_BASIC_STATS;
     s->stx_mode = (uint16_t)old.st_mode;
     s->stx_nlink = (uint32_t)old.st_nlink;

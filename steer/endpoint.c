@@ -5,39 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "record/sys.h"
 #include "record/text.h"
-
-/* getsockopt(2) reads the size of the answer before it looks at the option (sk_getsockopt() in
- * net/core/sock.c): for an option that there is not, it writes nothing and tells EFAULT from
- * ENOPROTOOPT, or from EINVAL where the four bytes are a negative number. A program of BPF at the
- * cgroup's getsockopt hook sees the error too, and hands it on. */
-static enum memory four_bytes(int fd, uintptr_t at)
-{
-  const int no_option = -1;
-  if (sys_getsockopt(fd, SOL_SOCKET, no_option, NULL, (unsigned *)at) == 0)
-    return MEMORY_READABLE;
-  switch (errno) {
-  case ENOPROTOOPT:
-  case EINVAL: return MEMORY_READABLE;
-  case EFAULT: return MEMORY_UNREADABLE;
-  default: return MEMORY_UNKNOWN;
-  }
-}
-
-enum memory memory_ask(int fd, const void *p, size_t size)
-{
-  uintptr_t first = (uintptr_t)p, last = first + size - 1;
-  uintptr_t page = 4096; /* the smallest there is: larger ones are looked at twice, no more */
-  if (last < first)
-    return MEMORY_UNREADABLE;
-  if (size < 4) /* the four bytes around them: they lie on the same page */
-    first &= ~(uintptr_t)3;
-  enum memory answer = four_bytes(fd, first);
-  if (answer != MEMORY_READABLE || first / page == last / page)
-    return answer;
-  return four_bytes(fd, last & ~(uintptr_t)3);
-}
 
 enum memory endpoint_ask(int fd, const struct sockaddr *address, socklen_t size)
 {

@@ -10,24 +10,15 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "steer/memory.h"
+
 struct endpoint {
   uint8_t address[16]; /* network order, IPv4 as v4-mapped */
   uint32_t scope;
   uint16_t port; /* host order */
 };
 
-enum memory {
-  MEMORY_UNREADABLE,
-  MEMORY_READABLE,
-  MEMORY_UNKNOWN, /* a sandbox lets nobody ask, or the descriptor is no socket */
-};
-
-/* Whether `size` bytes (2 to one page) at `p` may be read: the kernel is asked, on a socket, so
- * that a bad pointer is an answer and not a fault. One system call, two across a page's end;
- * signal-safe. Leaves errno changed. */
-enum memory memory_ask(int fd, const void *p, size_t size);
-
-/* The same for a sockaddr: as much of it as endpoint_from() looks at. */
+/* memory_ask() of a sockaddr: as much of it as endpoint_from() looks at. */
 enum memory endpoint_ask(int fd, const struct sockaddr *address, socklen_t size);
 
 /* Decodes a sockaddr that is known to be readable for `size` bytes. Returns false for a

@@ -12,7 +12,7 @@
 
 /* What is kept of this process, and inherited by what it forks; nothing where no recording was
  * prepared, since then the kernel is asked when a row is taken. */
-static bool keeps;
+static atomic_bool keeps;
 static _Atomic uint32_t user, asker;
 static _Atomic uint32_t whose; /* the process that the namespaces are of */
 static struct {
@@ -61,6 +61,17 @@ void identity_keep(const struct record_map *map)
   else
     ask_namespaces();
   moved = &h->moved;
+  keeps = true;
+}
+
+void identity_keep_now(const struct record_map *map)
+{
+  uint32_t uid = sys_geteuid();
+  if (keeps)
+    return;
+  atomic_store_explicit(&user, uid, memory_order_relaxed);
+  ask_namespaces();
+  moved = &map->header->moved;
   keeps = true;
 }
 
@@ -136,7 +147,8 @@ void identity_tell(struct record_identity *who)
   who->created = forked ? forked : recorder_config.started;
   who->name = recorder_config.name;
   if (!keeps) {
-    who->uid = sys_geteuid();
+    uint32_t uid = sys_geteuid();
+    who->uid = uid != UINT32_MAX ? uid : (uint32_t)getauxval(AT_EUID);
     record_namespaces_ask(&who->namespaces);
     who->namespaces.net = network_of_all(who->namespaces.net);
     return;

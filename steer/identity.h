@@ -19,6 +19,10 @@
  * of the others. Else three. */
 void identity_keep(const struct record_map *map);
 
+/* The same of a recording that was made in the midst of the program; nothing, where it is kept
+ * already. Four system calls. */
+void identity_keep_now(const struct record_map *map);
+
 /* The process has another effective user. A vfork child's is not its parent's: so this is one
  * system call, or two. errno may change. */
 void identity_user(uint32_t effective);

@@ -52,9 +52,9 @@ static bool is(const struct sink *s, int fd)
 static long write_at_once(int fd, const char *line, size_t size, int flags)
 {
   struct iovec v = {(void *)(uintptr_t)line, size};
-  long n = syscall(SYS_pwritev2, fd, &v, 1, -1L, -1L, flags);
+  long n = SYS_CALL(SYS_pwritev2, fd, &v, 1, -1L, -1L, flags);
   if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
-    n = syscall(SYS_write, fd, line, size);
+    n = SYS_CALL(SYS_write, fd, line, size);
   return n;
 }
 
@@ -67,32 +67,32 @@ static void write_without_signal(int fd, const char *line, size_t size, int flag
                        UINT64_C(1) << (SIGTTOU - 1);
   const struct timespec at_once = {0};
   uint64_t old = 0, before = 0;
-  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all))
+  if (SYS_CALL(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all))
     return;
-  syscall(SYS_rt_sigpending, &before, sizeof before);
+  SYS_CALL(SYS_rt_sigpending, &before, sizeof before);
   if (write_at_once(fd, line, size, flags) < 0 && (errno == EPIPE || errno == EFBIG)) {
     uint64_t raised = all & ~before;
-    syscall(SYS_rt_sigtimedwait, &raised, NULL, &at_once, sizeof raised);
+    SYS_CALL(SYS_rt_sigtimedwait, &raised, NULL, &at_once, sizeof raised);
   }
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
+  SYS_CALL(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
 }
 
 static bool would_wait(int fd)
 {
   struct pollfd p = {.fd = fd, .events = POLLOUT};
   const struct timespec at_once = {0};
-  return syscall(SYS_ppoll, &p, 1, &at_once, NULL, 8) != 1 || !(p.revents & POLLOUT);
+  return SYS_CALL(SYS_ppoll, &p, 1, &at_once, NULL, 8) != 1 || !(p.revents & POLLOUT);
 }
 
 static void write_line(const struct sink *s, const char *line, size_t size)
 {
   struct iovec v = {(void *)(uintptr_t)line, size};
   if (S_ISSOCK(s->mode)) {
-    syscall(SYS_sendto, s->fd, line, size, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    SYS_CALL(SYS_sendto, s->fd, line, size, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
     return;
   }
   if (S_ISFIFO(s->mode)) {
-    long n = syscall(SYS_pwritev2, s->fd, &v, 1, -1L, -1L, RWF_NOWAIT | RWF_NOSIGNAL);
+    long n = SYS_CALL(SYS_pwritev2, s->fd, &v, 1, -1L, -1L, RWF_NOWAIT | RWF_NOSIGNAL);
     if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
       return;
   }

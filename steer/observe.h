@@ -39,7 +39,9 @@ struct observation {
 bool observe_connect_begin(struct observation *o, int fd);
 bool observe_bind_begin(struct observation *o, int fd);
 bool observe_listen_begin(struct observation *o, int fd);
-bool observe_send_begin(struct observation *o, int fd, int flags);
+bool observe_sendto_begin(struct observation *o, int fd, int flags, const struct sockaddr *peer,
+                          socklen_t size);
+bool observe_sendmsg_begin(struct observation *o, int fd, int flags, const struct msghdr *message);
 
 void observe_connect(struct observation *o, const struct sockaddr *peer, socklen_t size,
                      int result);

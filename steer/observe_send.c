@@ -2,18 +2,32 @@
 #include <errno.h>
 #include <string.h>
 
+#include "steer/memory.h"
 #include "steer/observation.h"
 #include "steer/recorder.h"
 #include "steer/socket.h"
 
-bool observe_send_begin(struct observation *o, int fd, int flags)
+/* By what is remembered, and without a system call. */
+static bool may_choose(int fd, int flags)
 {
   struct descriptor d = descriptor_get(fd);
   bool fast_open = flags & MSG_FASTOPEN;
   if (!fast_open && ((d.flags & DESCRIPTOR_SETTLED) || d.kind == SOCKET_TCP))
     return false;
-  if (observation_is_idle(fd))
+  return !observation_is_idle(fd);
+}
+
+static bool is_of_others(const struct sockaddr *address, socklen_t size)
+{
+  if (!memory_is_on_stack(address, size))
     return false;
+  int family = endpoint_family(address, size);
+  return family != AF_INET && family != AF_INET6 && family != AF_UNSPEC;
+}
+
+static bool begin(struct observation *o, int fd, int flags)
+{
+  bool fast_open = flags & MSG_FASTOPEN;
   o->error = errno;
   observation_begin(o, fd);
   if (fast_open)
@@ -24,6 +38,24 @@ bool observe_send_begin(struct observation *o, int fd, int flags)
   bool chooses = connects || observation_lacks_port(o);
   errno = o->error;
   return chooses;
+}
+
+bool observe_sendto_begin(struct observation *o, int fd, int flags, const struct sockaddr *peer,
+                          socklen_t size)
+{
+  return may_choose(fd, flags) && !is_of_others(peer, size) && begin(o, fd, flags);
+}
+
+/* Without a name it goes to where the socket is connected: such a one has its port. */
+bool observe_sendmsg_begin(struct observation *o, int fd, int flags, const struct msghdr *message)
+{
+  struct msghdr m;
+  if (!may_choose(fd, flags))
+    return false;
+  if (!memory_is_on_stack(message, sizeof *message))
+    return begin(o, fd, flags);
+  memcpy(&m, (const void *)message, sizeof m);
+  return m.msg_name && !is_of_others(m.msg_name, m.msg_namelen) && begin(o, fd, flags);
 }
 
 /* A datagram's send chose a port if there is one now. None, and EAGAIN: the kernel found none

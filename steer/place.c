@@ -24,6 +24,7 @@ static const char *why(int error)
   const char *name = errno_name((unsigned)error);
   switch (error) {
   case EINVAL: return "not a recording of this version";
+  case SYS_FORBIDDEN: return "a seccomp filter forbids to make one";
   case EOPNOTSUPP: return "not on a file system that copies on write";
   default: return name ? name : "?";
   }
@@ -71,7 +72,7 @@ static void give_up(int error)
 static void name_recording(char *name, size_t size, uint64_t unique)
 {
   struct text t = {name, name, name + size, false};
-  text_u64(&t, sys_getpid());
+  text_u64(&t, self_pid());
   text_char(&t, '-');
   text_hex(&t, unique);
   text_string(&t, RECORD_SUFFIX);
@@ -166,12 +167,12 @@ static int make_recording(void)
   const uint64_t all = UINT64_MAX;
   uint64_t before = 0;
   atomic_uint *makers = self_makers();
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+  SYS_CALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
   atomic_fetch_add_explicit(makers, 1, memory_order_acq_rel);
   int error = recorder_config.record[0] ? attach_or_create(recorder_config.record)
                                         : create_by_default();
   atomic_fetch_sub_explicit(makers, 1, memory_order_acq_rel);
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+  SYS_CALL(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
   return error;
 }
 
@@ -183,7 +184,7 @@ static void wait_for_makers(void)
   for (int i = 0; i < 100 && !place_current(); i++) {
     if (!atomic_load_explicit(self_makers(), memory_order_acquire))
       return;
-    syscall(SYS_nanosleep, &moment, NULL);
+    SYS_CALL(SYS_nanosleep, &moment, NULL);
   }
 }
 

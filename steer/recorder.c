@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "gate/gate.h"
 #include "record/sys.h"
 #include "record/text.h"
 #include "record/write.h"
@@ -51,7 +52,7 @@ static uint64_t take_row(const struct record_map *map)
 static uint64_t claim(const struct record_map *map)
 {
   uint64_t c = atomic_load_explicit(self_word(), memory_order_acquire);
-  if (c && self_word_is_inherited() && pid_of(c) != sys_getpid()) {
+  if (c && self_word_is_inherited() && pid_of(c) != self_pid()) {
     atomic_compare_exchange_strong_explicit(self_word(), &c, 0, memory_order_relaxed,
                                             memory_order_relaxed);
     c = 0;
@@ -81,6 +82,19 @@ void recorder_write(struct record_event *e, const struct record_steering *s)
     record_steer(e, s);
   if (log_is_on() && !(recorder_config.log_only_failed && e->result != RECORD_FAILED))
     log_event(e, recorder_config.name, s ? s->rule : NULL);
+}
+
+void recorder_prepare(const struct sock_fprog *filter)
+{
+  if (!recorder_wanted())
+    return;
+  self_begin(false);
+  bool forbids = !filter || !gate_lets_record(filter);
+  const struct record_map *map = forbids ? place_recording() : place_current();
+  if (!map || !forbids)
+    return;
+  identity_keep_now(map);
+  claim(map);
 }
 
 void recorder_mark(enum record_state state)

@@ -43,6 +43,12 @@ bool recorder_wanted(void);
 struct record_steering;
 void recorder_write(struct record_event *e, const struct record_steering *s);
 
+/* Before a filter of seccomp(2) comes down (NULL: one that lets nothing pass): what it would forbid to
+ * ask later is asked now. Where it would forbid to make a recording, and none is there, it is made: so
+ * that a program without events still leaves no file, if it can be helped. errno may change. */
+struct sock_fprog;
+void recorder_prepare(const struct sock_fprog *filter);
+
 /* This process is about to end or to become another image; RECORD_RUNNING takes that back.
  * Nothing happens in a vfork child, whose row is its parent's; one that ends, and whose thread had
  * no event and tried no execve(), passes for its parent. errno may change. */

@@ -109,7 +109,7 @@ static void draw_key(uint64_t key[2])
   const unsigned dont_wait = 1; /* GRND_NONBLOCK */
   key[0] = (uint64_t)(uintptr_t)&key ^ (uint64_t)sys_getpid() << 40;
   key[1] = (uint64_t)(uintptr_t)rules.image;
-  syscall(SYS_getrandom, key, 2 * sizeof *key, dont_wait);
+  SYS_CALL(SYS_getrandom, key, 2 * sizeof *key, dont_wait);
 }
 
 static const char *own_state(void)

@@ -1,17 +1,49 @@
 // SPDX-License-Identifier: MIT
 //
 // A page that the kernel hands zeroed to the child of a fork or a raw clone, and shared to a vfork
-// child: so a process knows that it is new without asking for its pid at every event. A child asks
-// gettid(2), which a sandbox is told to allow for the threads anyhow: to fork(3)'s handler, and to
-// the first event of a child that was cloned otherwise, it is the pid.
+// child: so a process knows that it is new without asking for its pid at every event. A thread's
+// number is libc's, without a system call: in the child of fork(3) it is the pid. Only a child that
+// libc does not know of asks gettid(2), and who may be a vfork child.
 #include "steer/self.h"
 
 #include <errno.h>
 #include <linux/kcmp.h>
+#include <pthread.h>
 #include <sys/auxv.h>
 
 #include "record/clock.h"
 #include "record/sys.h"
+
+/* It moved from libpthread to libc in glibc 2.34, under another version. Weak: a program of an older
+ * glibc that does not load libpthread has none. */
+#if defined __x86_64__ && !defined __ILP32__
+__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.2.5");
+#elif defined __i386__
+__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.2");
+#elif defined __aarch64__
+__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.17");
+#elif defined __arm__
+__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.4");
+#endif
+#pragma weak pthread_getcpuclockid
+
+/* The number of this thread as libc keeps it, out of its clock's: ~tid << 3 and three bits
+ * (kernel/time/posix-cpu-timers.c), or tid << 3 in old versions of glibc. In a child that libc does
+ * not know of it is the parent's. 0: not to be had. */
+static uint32_t tid_of_libc(void)
+{
+  clockid_t clock = 0;
+  if (!pthread_getcpuclockid || pthread_getcpuclockid(pthread_self(), &clock))
+    return 0;
+  return (uint32_t)(clock < 0 ? ~(clock >> 3) : clock >> 3);
+}
+
+/* Where it may not be asked, libc's is the best there is. */
+static uint32_t ask_tid(void)
+{
+  uint32_t tid = sys_gettid();
+  return tid ? tid : tid_of_libc();
+}
 
 struct self {
   _Atomic uint64_t word;
@@ -22,6 +54,8 @@ struct self {
 #define LARGEST_PAGE 65536
 static unsigned char room[2 * LARGEST_PAGE]; /* a whole page of any size lies in it */
 static atomic_bool begun, wipes;
+static atomic_bool lends;            /* a child may be running in this process's memory */
+static _Atomic uint32_t main_thread; /* libc's number of it; 0: not known */
 
 /* What a fork does not wipe: the child finds its parent's. */
 static _Atomic uint32_t known_pid, known_parent;
@@ -52,13 +86,30 @@ static void know(uint32_t pid, uint32_t parent)
   atomic_store_explicit(&known_pid, pid, memory_order_release);
 }
 
+static uint32_t ask_pid(void)
+{
+  uint32_t pid = sys_getpid();
+  return pid ? pid : atomic_load_explicit(&main_thread, memory_order_relaxed);
+}
+
 /* A vfork child that is the first to ask: the memory is its parent's. Where kcmp(2) is forbidden
  * the child is taken for the process. */
 static void know_owner_of_memory(void)
 {
-  uint32_t pid = sys_getpid(), parent = sys_getppid();
-  bool shared = parent && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
+  uint32_t pid = ask_pid(), parent = sys_getppid();
+  bool shared = parent && atomic_load_explicit(&lends, memory_order_relaxed) &&
+                SYS_CALL(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
   know(shared ? parent : pid, shared ? 0 : parent);
+}
+
+void self_started(void)
+{
+  atomic_store_explicit(&main_thread, tid_of_libc(), memory_order_relaxed);
+}
+
+void self_lend(void)
+{
+  atomic_store_explicit(&lends, true, memory_order_relaxed);
 }
 
 void self_begin(bool before_main)
@@ -71,15 +122,14 @@ void self_begin(bool before_main)
     know_owner_of_memory();
     return;
   }
-  know(sys_getpid(), sys_getppid());
+  know(ask_pid(), sys_getppid());
   know_main_thread(atomic_load_explicit(&known_pid, memory_order_relaxed));
 }
 
 /* The child of a fork takes over: its parent is whose memory it has inherited. */
-static uint32_t become(void)
+static uint32_t become(uint32_t pid)
 {
   uint32_t none = 0, parent = atomic_load_explicit(&known_pid, memory_order_acquire);
-  uint32_t pid = sys_gettid();
   if (!atomic_compare_exchange_strong_explicit(&self()->pid, &none, pid, memory_order_relaxed,
                                                memory_order_relaxed))
     return none;
@@ -93,6 +143,9 @@ static uint32_t become(void)
 void self_forked(void)
 {
   int error = errno;
+  uint32_t pid = tid_of_libc();
+  atomic_store_explicit(&lends, false, memory_order_relaxed);
+  atomic_store_explicit(&main_thread, pid, memory_order_relaxed);
   if (!atomic_load_explicit(&begun, memory_order_relaxed)) {
     atomic_store_explicit(&since, clock_ns(CLOCK_REALTIME), memory_order_relaxed);
     return;
@@ -102,18 +155,20 @@ void self_forked(void)
     atomic_store_explicit(&self()->makers, 0, memory_order_relaxed);
     atomic_store_explicit(&self()->pid, 0, memory_order_relaxed);
   }
-  become();
+  become(pid ? pid : sys_gettid());
   errno = error;
 }
 
 uint32_t self_pid(void)
 {
   uint32_t pid = atomic_load_explicit(&self()->pid, memory_order_acquire);
-  if (!atomic_load_explicit(&wipes, memory_order_relaxed))
-    return sys_getpid();
+  if (!atomic_load_explicit(&wipes, memory_order_relaxed)) {
+    uint32_t asked = sys_getpid(); /* where it is forbidden, fork(3)'s handler has told */
+    return asked ? asked : pid;
+  }
   if (pid)
     return pid;
-  return atomic_load_explicit(&known_pid, memory_order_acquire) ? become() : sys_getpid();
+  return atomic_load_explicit(&known_pid, memory_order_acquire) ? become(ask_tid()) : ask_pid();
 }
 
 uint32_t self_parent(void)
@@ -129,7 +184,8 @@ uint64_t self_since(void)
 uint32_t self_tid(uint32_t pid)
 {
   if (thread.pid != pid) {
-    thread.tid = sys_gettid();
+    uint32_t tid = tid_of_libc();
+    thread.tid = tid ? tid : sys_gettid();
     thread.pid = pid;
   }
   return thread.tid;
@@ -137,16 +193,20 @@ uint32_t self_tid(uint32_t pid)
 
 bool self_borrows(uint32_t pid, bool may_ask)
 {
+  if (!atomic_load_explicit(&lends, memory_order_relaxed))
+    return false;
   if (self_word_is_inherited())
-    return sys_getpid() != pid;
+    return ask_pid() != pid;
   uint32_t tid = sys_gettid();
+  if (!tid) /* forbidden: taken for none */
+    return false;
   if (tid == pid || tid == thread.guest)
     return tid != pid;
   if (thread.pid == pid)
     return thread.tid != tid;
   if (!may_ask)
     return false;
-  if (sys_getpid() == tid) { /* the main thread of a process, but not of this one */
+  if (ask_pid() == tid) { /* the main thread of a process, but not of this one */
     thread.guest = tid;
     return true;
   }

@@ -10,13 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* To be called before any other, as often as one likes: three system calls the first time, one
+/* In the constructor, by the main thread: libc's number of it is kept. No system call. */
+void self_started(void);
+
+/* Before a child is made that runs in this process's memory (vfork(2), clone(2) with CLONE_VM): only
+ * after that is anybody taken for one. */
+void self_lend(void);
+
+/* To be called before any other but these, as often as one likes: three system calls the first time, one
  * more where main() has begun and this may be a vfork child. Before main() it is called by the
  * main thread. */
 void self_begin(bool before_main);
 
-/* To be called in the child of each fork(3), by the thread that it has: one system call, none where
- * nothing has begun. errno is left alone. */
+/* To be called in the child of each fork(3), by the thread that it has: no system call, where libc
+ * tells a thread's number. errno is left alone. */
 void self_forked(void);
 
 /* This process's pid; in a vfork child its parent's, whose memory it only borrows. One system call
@@ -31,11 +38,11 @@ uint32_t self_parent(void);
 /* When this process was forked, by CLOCK_REALTIME; 0 if it is the one that started the image. */
 uint64_t self_since(void);
 
-/* Of this thread; one system call, the first time. */
+/* Of this thread; no system call, where libc tells it. */
 uint32_t self_tid(uint32_t pid);
 
-/* Whether this is a vfork child, which borrows the memory of the process `pid`. One system call, two
- * in a thread that has had no event: without `may_ask` such a one is taken for no child, unless it
+/* Whether this is a vfork child, which borrows the memory of the process `pid`. Where none was ever
+ * made, no system call; then one, two in a thread that has had no event: without `may_ask` such a one is taken for no child, unless it
  * was found out before. */
 bool self_borrows(uint32_t pid, bool may_ask);
 

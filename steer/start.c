@@ -51,7 +51,7 @@ static const char *keep_path(const char *variable, const char *value)
     return "";
   char *to = room + used;
   size_t left = sizeof room - used, size = left < PATH_MAX ? left : PATH_MAX;
-  long n = value[0] == '/' ? 0 : syscall(SYS_getcwd, to, size);
+  long n = value[0] == '/' ? 0 : SYS_CALL(SYS_getcwd, to, size);
   size_t length = text_length(value);
   if (n > 0 && to[0] != '/') { /* "(unreachable)/...": out of this root, or unmounted */
     warn(variable, value, "the current directory has no path");

@@ -11,7 +11,9 @@
 /* Values of the variables, NULL where not set; what is needed later is copied. */
 struct start_environment {
   const char *record, *events, *log, *log_only, *verbose, *policy, *strict; /* BERTH_... */
-  const struct rules_loader *loader; /* for a policy that is JSON */
+  const char *filters;                /* BERTH_FILTERS, in the environment itself */
+  const char *container, *kubernetes; /* which say that the process is in a container */
+  const struct rules_loader *loader;  /* for a policy that is JSON */
   struct record_places places;
   const char *executed; /* the file executed, as execve() was given it; may be NULL */
 };

@@ -9,7 +9,10 @@ nm "$LIBBERTH" | grep -q __llvm_profile_runtime && skip_all "it counts lines, fo
 
 exported=$(nm -D --defined-only "$LIBBERTH" | awk '{print $3}' | sort)
 listed=$(sed -n 's/^  \([a-zA-Z0-9_]*\);$/\1/p' "$srcdir/preload/hooks.map" | sort)
-written=$(sed -n 's/^HOOK .*[ *]\([a-zA-Z0-9_]*\)(.*/\1/p' "$srcdir"/preload/*.c | sort)
+written=$({
+	sed -n 's/^HOOK .*[ *]\([a-zA-Z0-9_]*\)(.*/\1/p' "$srcdir"/preload/*.c
+	sed -n 's/^\t\.globl\t\([a-z]*\)$/\1/p' "$srcdir"/preload/*.S
+} | sort -u)
 is "it exports the hooks of hooks.map" "$exported" "$listed"
 is "each of them is a HOOK in preload/" "$written" "$listed"
 

@@ -301,13 +301,13 @@ def started_by(run):
 
 
 def test_start_with_recording():
-    """with a recording that `berth run` prepared, seven more: it is attached to, and who this is"""
+    """with a prepared recording, ten more: it is attached to, are there filters, and who this is"""
     alone = started_by(["-E", f"LD_PRELOAD={LIBBERTH}", "/bin/true"])
     run = started_by([BERTH, "run", "-q", "--", "/bin/true"])
     more, fewer = run - alone, alone - run
     equal(dict(fewer), {}, "fewer")
-    equal(dict(more), {"openat": 1, "statx": 1, "mmap": 1, "close": 1, "madvise": 1, "getpid": 1,
-                       "getppid": 1})
+    equal(dict(more), {"openat": 2, "read": 1, "statx": 1, "mmap": 1, "close": 2, "madvise": 1,
+                       "getpid": 1, "getppid": 1})
 
 
 def test_no_file():

@@ -45,7 +45,7 @@ static void names_are_whole(void **state)
 static void errno_stays(void **state)
 {
   (void)state;
-  atomic_store(&found, false);
+  atomic_store(&real_found, NULL);
   errno = 77;
   assert_non_null(real()->connect);
   assert_int_equal(errno, 77);
