@@ -31,4 +31,17 @@ bool rest_is_over(const struct rest_table *t, uint64_t key, uint32_t now, uint32
 /* The key is given now. In a full bucket the oldest entry gives way. */
 void rest_given(const struct rest_table *t, uint64_t key, uint32_t now);
 
+/* What a call changed; zeros: nothing. */
+struct rest_entry {
+  policy_u64 *at;
+  uint64_t was, is;
+};
+
+/* The key is about to be given: false where it rests, also since a moment ago; else it rests from
+ * now on, whatever becomes of the caller, until that takes it back. With a `rest` of 0 it is given
+ * all the same. */
+bool rest_take(const struct rest_table *t, uint64_t key, uint32_t now, uint32_t rest,
+               struct rest_entry *e);
+void rest_take_back(struct rest_entry *e);
+
 #endif

@@ -106,40 +106,103 @@ static bool was_offered(const struct candidates *c, uint32_t index)
   return false;
 }
 
+/* --- the names of a flow --------------------------------------------------------------------- */
+
+/* RFC 6056's F and G, and the name of this destination's hints. */
+static uint64_t flow_hash(const struct candidates_flow *flow, const uint8_t local[16],
+                          uint64_t what)
+{
+  uint64_t words[6];
+  struct endpoint to = flow->peer;
+  if (!flow->binds)
+    to = endpoint_reached(&flow->peer, flow->local);
+  memcpy(&words[0], local, 16);
+  memcpy(&words[2], to.address, 16);
+  words[4] = (uint64_t)to.scope << 32 | (uint64_t)flow->transport << 16 | to.port;
+  words[5] = what;
+  return siphash(rules_state()->header->key, words, 6);
+}
+
 /* --- rest ------------------------------------------------------------------------------------ */
 
-static uint64_t rest_key(const struct candidates *c, uint16_t port)
+static uint64_t rest_key(uint64_t tag, uint16_t port)
 {
-  const uint64_t words[] = {c->tag, port};
+  const uint64_t words[] = {tag, port};
   return siphash(rules_state()->header->key, words, 2);
+}
+
+static bool is_bound(const struct candidates_flow *flow)
+{
+  return !address_is_unspecified(flow->local);
+}
+
+/* From one source address a port rests apart from the others of a pool. What an unbound socket
+ * leaves from is not known before: it heeds the rest of each address, and each heeds its. */
+static void begin_rests(struct candidates *c)
+{
+  static const uint8_t unbound[16];
+  uint64_t rule = (uint64_t)c->rule->number << 8;
+  const uint8_t *local = is_bound(c->flow) ? c->flow->local : unbound;
+  c->rest_tags[0] = flow_hash(c->flow, local, rule | 1);
+  c->rest_tags[1] = flow_hash(c->flow, unbound, is_bound(c->flow) ? rule | 1 : rule | 2);
 }
 
 static bool is_resting(const struct candidates *c, uint16_t port)
 {
+  const struct rest_table *table = &rules_state()->rest;
   uint32_t rest = c->rule->rule->rest;
-  return rest && !rest_is_over(&rules_state()->rest, rest_key(c, port), c->now, rest);
+  return rest && !(rest_is_over(table, rest_key(c->rest_tags[0], port), c->now, rest) &&
+                   rest_is_over(table, rest_key(c->rest_tags[1], port), c->now, rest));
+}
+
+/* By any address: what an unbound socket heeds, and a bound one leaves for it. */
+static uint64_t rest_key_of_all(const struct candidates *c, uint16_t port)
+{
+  static const uint8_t unbound[16];
+  return rest_key(flow_hash(c->flow, unbound, (uint64_t)c->rule->number << 8 | 2), port);
+}
+
+void candidates_withdraw(struct candidates_flow *flow)
+{
+  rest_take_back(&flow->resting[0]);
+  rest_take_back(&flow->resting[1]);
+}
+
+bool candidates_again(struct candidates *c, const struct candidate *offer)
+{
+  const struct rest_table *table = &rules_state()->rest;
+  uint32_t rest = c->rule->rule->rest;
+  if (!rest)
+    return true;
+  if (is_resting(c, offer->low) ||
+      !rest_take(table, rest_key(c->rest_tags[0], offer->low), c->now, rest, &c->flow->resting[0]))
+    return false;
+  if (is_bound(c->flow))
+    rest_take(table, rest_key_of_all(c, offer->low), c->now, 0, &c->flow->resting[1]);
+  return true;
+}
+
+/* The same for certain, after a call that others may have taken their own offers back during. */
+static void note_given(struct candidates *c, uint16_t port)
+{
+  const struct rest_table *table = &rules_state()->rest;
+  if (!c->rule->rule->rest)
+    return;
+  rest_given(table, rest_key(c->rest_tags[0], port), c->now);
+  if (is_bound(c->flow))
+    rest_given(table, rest_key_of_all(c, port), c->now);
+  memset(c->flow->resting, 0, sizeof c->flow->resting);
 }
 
 /* --- a call ---------------------------------------------------------------------------------- */
-
-/* RFC 6056's F and G, and the name of this destination's hints. */
-static uint64_t flow_hash(const struct candidates_flow *flow, uint64_t what)
-{
-  uint64_t words[6];
-  memcpy(&words[0], flow->local, 16);
-  memcpy(&words[2], flow->peer.address, 16);
-  words[4] = (uint64_t)flow->peer.scope << 32 | (uint64_t)flow->transport << 16 | flow->peer.port;
-  words[5] = what;
-  return siphash(rules_state()->header->key, words, 6);
-}
 
 static void begin_order(struct candidates *c)
 {
   enum policy_order order = c->rule->rule->order;
   struct order_input in = {.size = c->rule->set.size, .state = &c->order};
   if (order == POLICY_HASH || order == POLICY_DOUBLE_HASH) {
-    in.flow = flow_hash(c->flow, 1);
-    in.other_flow = flow_hash(c->flow, 2);
+    in.flow = flow_hash(c->flow, c->flow->local, 1);
+    in.other_flow = flow_hash(c->flow, c->flow->local, 2);
   }
   if (order != POLICY_KERNEL && order != POLICY_SEQUENTIAL && order != POLICY_LEAST_RECENT)
     c->random = in.random = policy_state_draw(rules_state());
@@ -154,12 +217,14 @@ void candidates_begin(struct candidates *c, const struct active_rule *rule,
   c->flow = flow;
   c->order = rule->order;
   c->now = (uint32_t)(flow->now / 62500000);
-  c->tag = flow_hash(flow, (uint64_t)rule->number << 8) | 1;
+  c->tag = flow_hash(flow, flow->local, (uint64_t)rule->number << 8) | 1;
   c->taken = taken_find(state->taken, c->tag, flow->now);
   c->given_back_first = taken_given_back(state->taken);
   c->offers = c->refused = c->cursor = c->covered = c->offered_count = 0;
   c->last_pass = false;
   c->scratch = NULL;
+  if (rule->rule->rest)
+    begin_rests(c);
   if (rule->set.size)
     begin_order(c);
   if (rule->set.size && rule->rule->order == POLICY_KERNEL)
@@ -323,7 +388,7 @@ static void end_hints(struct candidates *c)
   c->last_pass = true;
 }
 
-bool candidates_next(struct candidates *c, struct candidate *offer)
+static bool next(struct candidates *c, struct candidate *offer)
 {
   uint32_t tries = c->rule->rule->tries;
   if (!c->rule->set.size || (tries && c->offers >= tries))
@@ -336,12 +401,19 @@ bool candidates_next(struct candidates *c, struct candidate *offer)
     end_hints(c);
     found = next_of_rest(c, offer);
   }
-  if (!found)
-    return false;
+  if (found && offer->count == 1)
+    note_offered(c, offer->index);
+  return found;
+}
+
+bool candidates_next(struct candidates *c, struct candidate *offer)
+{
+  do {
+    if (!next(c, offer))
+      return false;
+  } while (!candidates_again(c, offer));
   c->offers++;
   c->given_back = taken_given_back(rules_state()->taken);
-  if (offer->count == 1)
-    note_offered(c, offer->index);
   return true;
 }
 
@@ -360,6 +432,7 @@ static void remember(struct candidates *c, uint32_t last)
 void candidates_refused(struct candidates *c, const struct candidate *offer)
 {
   c->refused++;
+  candidates_withdraw(c->flow);
   if (!c->taken && (offer->count > 1 || c->refused >= REFUSALS_REMEMBERED))
     remember(c, offer->index);
   if (c->taken)
@@ -404,8 +477,7 @@ uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound)
     remember(c, index);
   if (c->taken)
     taken_set(c->taken, index);
-  if (c->rule->rule->rest)
-    rest_given(&rules_state()->rest, rest_key(c, port), c->now);
+  note_given(c, port);
   return pack(c->rule->number, index, c->tag);
 }
 

@@ -34,7 +34,8 @@ struct candidates_flow {
   bool binds;        /* bind() to port 0: no window, no peer */
   bool rangeless;    /* IP_LOCAL_PORT_RANGE is of no use: bind() alone */
   int fd;
-  struct route route; /* of the socket to the peer, once it was asked for */
+  struct route route;           /* of the socket to the peer, once it was asked for */
+  struct rest_entry resting[2]; /* of the last offer */
 };
 
 /* The route, asked for when it is first needed. */
@@ -49,6 +50,7 @@ struct candidates {
   struct order_walk walk;
   struct taken_map *taken; /* NULL: nothing is known of this destination */
   uint64_t tag, random;
+  uint64_t rest_tags[2]; /* of this source address, and that which has to do with others' rest */
   uint64_t given_back_first,
       given_back; /* taken_given_back() before the first offer, and the last */
   uint32_t now;   /* 1/16 s */
@@ -81,6 +83,12 @@ bool candidates_reserve(struct candidates *c, const struct candidate *offer, boo
  * so for the same destination. */
 bool candidates_keep(struct candidates *c, const struct candidate *offer);
 void candidates_let_go(struct candidates *c, const struct candidate *offer);
+
+/* The candidate is offered once more: false where its port has been given meanwhile, and rests. */
+bool candidates_again(struct candidates *c, const struct candidate *offer);
+
+/* The call ended without a port of the last offer: it does not rest. */
+void candidates_withdraw(struct candidates_flow *flow);
 
 /* The kernel gave this port; one that berth bound is noted at once, since it must not be bound for
  * the same destination again. Returns what steer/held.h is to remember of the descriptor. */

@@ -159,7 +159,8 @@ static enum offer_answer offer_set(struct offering *o)
     if (answer == OFFER_REFUSED)
       answer = refused(o);
   }
-  if (answer == OFFER_REFUSED && o->has_resort && may_offer(c)) {
+  if (answer == OFFER_REFUSED && o->has_resort && may_offer(c) &&
+      candidates_again(&c->candidates, &o->resort)) {
     c->offer = o->resort;
     c->tries++;
     answer = offer_bind(o, true);

@@ -67,5 +67,7 @@ const struct record_steering *claim_settle(struct observation *o, struct record_
     hold(o, candidates_granted(&c->candidates, port, c->bound));
   else if (port && e->chosen_by == RECORD_KERNEL && had_port(c))
     e->chosen_by = RECORD_PROGRAM;
+  if (!given && (port || (e->error && e->error != EINTR))) /* else nobody knows */
+    candidates_withdraw(&c->flow);
   return s;
 }

@@ -267,5 +267,104 @@ def test_lost_address():
         print(f"# {address}: {bare.stdout}", end="")
 
 
+# --- when it was given last ----------------------------------------------------------------------
+
+ONE_PORT = {"range": 40000, "bind": 20000}
+
+REFUSED = "ECONNREFUSED"
+NONE_LEFT = "EADDRNOTAVAIL"
+
+# What each connect said to a port where nobody listens: (address that it is bound to, peer).
+SAID = """
+    for bound, peer in eval(sys.argv[1]):
+        with socket(AF_INET6 if ':' in peer else AF_INET) as s:
+            if bound:
+                s.setsockopt(IPPROTO_IP, 24, 1)
+                s.bind((bound, 0))
+            print(errno.errorcode[s.connect_ex((peer, 1))], end=' ')
+    """
+
+
+def said_with_rest(ways, **rule):
+    for via, port in ONE_PORT.items():
+        with policy({"via": via, "local_ports": [port], "rest": 600, **rule}) as file:
+            o = Observed(program(SAID, ways), "-P", file)
+        equal(o.process.stderr, "", "stderr")
+        yield o.process.stdout.split()
+
+
+def test_rest_whoever_is_bound():
+    """a port rests towards a destination for sockets bound, unbound, and by its other names"""
+    names = [(bound, peer) for bound in ("", "127.0.0.1") for peer in ("127.0.0.1", "0.0.0.0")]
+    names += [("", "::ffff:127.0.0.1"), ("::ffff:127.0.0.1", "::")]
+    six = [("", "::1"), ("", "::"), ("::1", "::1"), ("::1", "::")]
+    for all_names in names, six:
+        for first in range(len(all_names)):
+            ways = all_names[first:] + all_names[:first]
+            for said in said_with_rest(ways):
+                equal(said, [REFUSED] + (len(ways) - 1) * [NONE_LEFT], str(ways))
+
+
+def test_rest_of_each_source():
+    """of two source addresses each has its own rest; an unbound socket heeds both"""
+    two = [("127.0.0.2", "127.0.0.1"), ("127.0.0.3", "127.0.0.1")]
+    for said in said_with_rest([*two, *two, ("", "127.0.0.1")]):
+        equal(said, 2 * [REFUSED] + 3 * [NONE_LEFT])
+    ways = 3 * [("", "127.0.0.1")]
+    for said in said_with_rest(ways, local_addresses=["127.0.0.2", "127.0.0.3"]):
+        equal(said, 2 * [REFUSED] + [NONE_LEFT])
+
+
+def test_rest_of_the_refused():
+    """a port that the kernel refused, or a call that ended before it had one, begins no rest"""
+    for via, port in ONE_PORT.items():
+        fresh_namespace()
+        with policy({"via": via, "local_ports": [port], "rest": 600}) as file:
+            o = Observed(program(f"""
+                held, n = socket(), []
+                held.bind(('127.0.0.1', {port}))
+                for to in ('127.0.0.1', '192.0.2.1', '127.0.0.1'):
+                    with socket() as s:
+                        print(errno.errorcode[s.connect_ex((to, 1))], end=' ')
+                    held.close()
+                """), "-P", file)
+        equal(o.process.stdout.split(), [NONE_LEFT, "ENETUNREACH", REFUSED], via)
+
+
+# A child is killed in its connect; what the parent's said then.
+KILLED = """
+    def connect():
+        with socket() as s:
+            return s.connect_ex((sys.argv[1], 80))
+    def sent():
+        with open('/proc/net/tcp') as f:
+            return any(line.split()[3] == '02' for line in f.readlines()[1:])
+    child = os.fork()
+    if not child:
+        connect()
+    while not sent():
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    s = socket()
+    s.setblocking(False)
+    print(errno.errorcode[s.connect_ex((sys.argv[1], 80))])
+    """
+
+
+def after_a_kill(said, **rule):
+    for via, port in ONE_PORT.items():
+        with network():
+            ip("neigh", "replace", "10.9.1.9", "lladdr", "02:00:00:00:00:01", "dev", "berth0")
+            with policy({"via": via, "local_ports": [port], **rule}) as file:
+                o = Observed(program(KILLED, "10.9.1.9"), "-P", file)
+        equal((o.process.stdout, o.process.stderr), (said + "\n", ""), via)
+
+
+def test_rest_after_a_kill():
+    """a port rests that a program was given which was killed while it connected"""
+    after_a_kill(NONE_LEFT, rest=600)
+
+
 if __name__ == "__main__":
     berthtest.main()

@@ -46,6 +46,26 @@ static void a_port_rests_from_when_it_was_given(void **state)
   assert_true(rest_is_over(&table, key, 2001 + POLICY_MAX_REST * 16, POLICY_MAX_REST));
 }
 
+static void what_is_taken_rests_until_it_is_taken_back(void **state)
+{
+  (void)state;
+  struct rest_entry e, other;
+  rest_given(&table, 5, 1000);
+  assert_false(rest_take(&table, 5, 1016, 2, &e));
+  rest_take_back(&e); /* nothing was taken */
+  assert_false(rest_is_over(&table, 5, 1016, 2));
+  assert_true(rest_take(&table, 5, 2000, 2, &e));
+  assert_false(rest_take(&table, 5, 2000, 2, &other));
+  rest_take_back(&e);
+  rest_take_back(&e);
+  assert_true(rest_is_over(&table, 5, 2000, 2));
+  assert_false(rest_is_over(&table, 5, 2000, 1000)); /* it was given at 1000 */
+  assert_true(rest_take(&table, 5, 2000, 0, &e));
+  rest_given(&table, 5, 3000);
+  rest_take_back(&e); /* somebody gave it since */
+  assert_false(rest_is_over(&table, 5, 3000, 1));
+}
+
 static void the_clock_may_wrap(void **state)
 {
   (void)state;
@@ -90,6 +110,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(a_port_rests_from_when_it_was_given, forget),
+      cmocka_unit_test_setup(what_is_taken_rests_until_it_is_taken_back, forget),
       cmocka_unit_test_setup(the_clock_may_wrap, forget),
       cmocka_unit_test_setup(another_process_may_be_ahead, forget),
       cmocka_unit_test_setup(a_tag_of_zero_is_as_good, forget),
