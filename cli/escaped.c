@@ -29,7 +29,8 @@ struct seen_process {
 };
 
 struct escapee {
-  char name[64], text[320], file[PATH_MAX];
+  const char *kind; /* what it is said to be */
+  char name[64], text[HANDED_TEXT], file[PATH_MAX];
   pid_t first, last;
   unsigned long count;
 };
@@ -148,29 +149,34 @@ static void add_children(struct escaped *e, struct seen_process p, long threads)
 
 /* --- who is not reached -------------------------------------------------------------------- */
 
-static struct escapee *group(struct escaped *e, const char *file, const char *text)
+static struct escapee *group(struct escaped *e, const char *kind, const char *file,
+                             const char *text)
 {
   for (size_t i = 0; i < e->found_count; i++)
-    if (strcmp(e->found[i].file, file) == 0 && strcmp(e->found[i].text, text) == 0)
+    if (e->found[i].kind == kind && strcmp(e->found[i].file, file) == 0 &&
+        strcmp(e->found[i].text, text) == 0)
       return &e->found[i];
   if (!e->found)
     e->found = calloc(MOST_FOUND, sizeof *e->found);
   if (!e->found || e->found_count == MOST_FOUND)
     return NULL;
   struct escapee *new = &e->found[e->found_count++];
+  new->kind = kind;
   snprintf(new->file, sizeof new->file, "%s", file);
   snprintf(new->text, sizeof new->text, "%s", text);
   return new;
 }
 
-static void note(struct escaped *e, pid_t pid, const char *name, const struct judgement *j)
+static const char unreached[] = "not reached", unsteered[] = "not steered",
+                  unrecorded[] = "not recorded";
+
+static void note(struct escaped *e, pid_t pid, const char *name, const struct judgement *j,
+                 const char *kind, const char *text)
 {
-  char text[sizeof e->found->text];
   const char *file = j->files.count ? j->files.list[0] : name;
-  verdict_text(&j->verdict, text, sizeof text);
-  if (pid == e->command && strcmp(file, e->told) == 0)
+  if (!text[0] || (pid == e->command && strcmp(file, e->told) == 0))
     return;
-  struct escapee *g = group(e, file, text);
+  struct escapee *g = group(e, kind, file, text);
   if (!g) {
     e->more++;
     return;
@@ -200,6 +206,23 @@ static bool is_to_be_named(const struct verdict *v)
   return v->answer == NOT_REACHED || (v->count && strcmp(v->reasons[0].word, "user") == 0);
 }
 
+static void note_unreached(struct escaped *e, pid_t pid, const char *name,
+                           const struct judgement *j)
+{
+  char text[sizeof e->found->text];
+  verdict_text(&j->verdict, text, sizeof text);
+  note(e, pid, name, j, unreached, text);
+}
+
+/* The library is in it, and its start is that of the program. */
+static void note_lost(struct escaped *e, pid_t pid, const char *name, const struct judgement *j)
+{
+  struct lost lost;
+  handed_look(pid, &e->handed, &lost);
+  note(e, pid, name, j, unsteered, lost.policy);
+  note(e, pid, name, j, unrecorded, lost.recording);
+}
+
 static void examine(struct escaped *e, struct seen_process *p, const struct stat_line *s)
 {
   struct running r;
@@ -208,7 +231,9 @@ static void examine(struct escaped *e, struct seen_process *p, const struct stat
     p->looks++;
     bool named = is_to_be_named(v);
     if (named && (is_sure(v) || p->looks > 1))
-      note(e, p->pid, s->name, &r.judgement);
+      note_unreached(e, p->pid, s->name, &r.judgement);
+    if (r.judgement.library[0] && v->answer != NOT_REACHED)
+      note_lost(e, p->pid, s->name, &r.judgement);
     p->settled = named ? is_sure(v) || p->looks > 1 : !r.begins || p->looks > PATIENCE;
   }
   judge_free(&r.judgement);
@@ -250,9 +275,10 @@ static void look(struct escaped *e, uint64_t slice)
   e->rest = begin + SHARE * (now(CLOCK_THREAD_CPUTIME_ID) - used);
 }
 
-void escaped_begin(struct escaped *e, pid_t command, const char *preload, const char *told)
+void escaped_begin(struct escaped *e, pid_t command, const char *preload, const char *told,
+                   const struct handed *handed)
 {
-  *e = (struct escaped){.preload = preload, .told = told, .command = command};
+  *e = (struct escaped){.preload = preload, .told = told, .handed = *handed, .command = command};
   e->known = calloc(MOST_PIDS / 64, sizeof *e->known);
   if (e->known)
     add(e, command, NULL);
@@ -263,22 +289,29 @@ void escaped_look(struct escaped *e)
   look(e, SLICE_NS);
 }
 
-void escaped_end(struct escaped *e)
+void escaped_look_last(struct escaped *e)
 {
   e->next = 0;
   e->rest = 0;
   look(e, LAST_SLICE_NS);
+}
+
+bool escaped_end(struct escaped *e)
+{
+  bool unbound = e->more;
   for (size_t i = 0; i < e->found_count; i++) {
     const struct escapee *g = &e->found[i];
     char more[64] = "";
+    unbound |= g->kind != unrecorded;
     if (g->count > 1)
       snprintf(more, sizeof more, " (and %lu more)", g->count - 1);
-    complain("not reached", "%s %d: %s%s", g->name, (int)g->first, g->text, more);
+    complain(g->kind, "%s %d: %s%s", g->name, (int)g->first, g->text, more);
   }
   if (e->more)
-    complain("not reached", "%lu more, of other programs", e->more);
+    complain(unreached, "%lu more, of other programs", e->more);
   free(e->seen);
   free(e->known);
   free(e->found);
   *e = (struct escaped){0};
+  return unbound;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The processes that COMMAND starts and libberth.so does not reach, as far as /proc shows them while
- * they live. berth looks on while it waits for events: what begins and ends between two looks is not
+ * The processes that COMMAND starts and libberth.so does not reach, or that lose what was handed to
+ * them, as far as /proc shows them while they live. berth looks on while it waits for events: what begins and ends between two looks is not
  * seen, and neither is what lost its parent before its first look.
  */
 #ifndef BERTH_CLI_ESCAPED_H
@@ -13,12 +13,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cli/handed.h"
+
 struct seen_process;
 struct escapee;
 
 struct escaped {
   const char *preload; /* preload_library()'s */
   const char *told;    /* the program of which the user knows, if COMMAND executes it; or "" */
+  struct handed handed;
   pid_t command;
   struct seen_process *seen; /* those that live */
   size_t count, room, next;  /* `next`: the one to look at next */
@@ -29,13 +32,17 @@ struct escaped {
   unsigned long more; /* that did not fit into `found` */
 };
 
-/* Without memory nothing is seen. `preload` and `told` stay the caller's. */
-void escaped_begin(struct escaped *e, pid_t command, const char *preload, const char *told);
+/* Without memory nothing is seen. The strings stay the caller's. */
+void escaped_begin(struct escaped *e, pid_t command, const char *preload, const char *told,
+                   const struct handed *handed);
 
 /* Looks on for a few milliseconds at most, and for a fiftieth of the time in all. */
 void escaped_look(struct escaped *e);
 
-/* Looks for a last time, says on stderr who was found, and frees. */
-void escaped_end(struct escaped *e);
+/* When COMMAND has ended, while what was handed to it is still there. */
+void escaped_look_last(struct escaped *e);
+
+/* Says on stderr who was found, and frees. Returns whether any of them was not steered for certain. */
+bool escaped_end(struct escaped *e);
 
 #endif

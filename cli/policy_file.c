@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "policy/inline.h"
 #include "policy/parse.h"
 
 /* Reads to the end, or until there is more than any policy has. */
@@ -72,6 +74,47 @@ enum exit_status policy_file_read(const char *where, const char *path, policy_im
   }
   *image = (policy_image *)(void *)bytes;
   return EXIT_YES;
+}
+
+/* --- without a word -------------------------------------------------------------------------- */
+
+static char *read_inline(const char *value, size_t *size)
+{
+  *size = policy_inline_read(value, NULL, 0);
+  char *bytes = *size ? malloc(*size) : NULL;
+  if (bytes)
+    policy_inline_read(value, bytes, *size);
+  return bytes;
+}
+
+/* As a program opens it: what is no file is neither waited for nor emptied. */
+static char *read_file(const char *path, size_t *size)
+{
+  struct stat s;
+  char *bytes = NULL;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0)
+    return NULL;
+  if (fstat(fd, &s) || !S_ISREG(s.st_mode) || !read_all(fd, &bytes, size)) {
+    free(bytes);
+    bytes = NULL;
+  }
+  close(fd);
+  return bytes;
+}
+
+policy_image *policy_file_try(const char *policy)
+{
+  size_t size = 0, image_size;
+  struct policy_problems problems = {0};
+  char *bytes = policy_is_inline(policy) ? read_inline(policy, &size) : read_file(policy, &size);
+  policy_image *image = (void *)bytes;
+  if (!bytes || (policy_is_image(bytes, size) && !policy_image_problem(bytes, size)))
+    return image;
+  image = policy_is_image(bytes, size) ? NULL : policy_parse(bytes, size, &image_size, &problems);
+  policy_problems_free(&problems);
+  free(bytes);
+  return image;
 }
 
 bool policy_file_write(int fd, const policy_image *image)

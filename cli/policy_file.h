@@ -14,6 +14,10 @@
  * cannot be read as `where`'s complaint, with EXIT_TROUBLE. */
 enum exit_status policy_file_read(const char *where, const char *path, policy_image **image);
 
+/* The image of a policy as BERTH_POLICY names it (a file, or the image itself), likewise checked and
+ * to be freed. NULL, without a word, where there is none. */
+policy_image *policy_file_try(const char *policy);
+
 /* Writes the whole image. Returns false with errno. */
 bool policy_file_write(int fd, const policy_image *image);
 

@@ -161,7 +161,8 @@ int prepare_recording(const char *file, uint32_t events, const policy_image *pol
   if (file)
     return prepare_file(file, wish, path);
   tidy_defaults(quiet ? NULL : "run");
-  bool is_file = place && stat(place, &s) == 0 && !S_ISDIR(s.st_mode);
+  bool is_file = place && (strncmp(place, RECORD_PREPARED, sizeof RECORD_PREPARED - 1) == 0 ||
+                           (stat(place, &s) == 0 && !S_ISDIR(s.st_mode)));
   if (place && place[0] && strcmp(place, "off") != 0 && !is_file)
     return prepare_in(place, wish, path);
   return prepare_by_default(wish, path);

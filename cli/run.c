@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ static const char usage[] =
     "  -V, --version       the version\n\n"
     "Steering, by a policy or by one rule of options:\n"
     "  -P, --policy FILE   the policy: JSON, or an image of `berth compile`\n"
+    "      --strict        refuse the calls of a program that cannot load the policy\n"
     "  -L, --local-ports LIST      such as 40000-40999,41005\n"
     "  -A, --local-addresses LIST  such as 10.1.0.5,10.1.0.16/28\n"
     "      --except LIST   ports to leave out\n"
@@ -66,6 +68,7 @@ static const struct option long_options[] = {
     {"follow", no_argument, NULL, 'f'},
     {"pid", required_argument, NULL, 'p'},
     {"policy", required_argument, NULL, 'P'},
+    {"strict", no_argument, NULL, 's'},
     ONE_RULE_OPTIONS,
     COMMON_OPTIONS,
     {0},
@@ -77,11 +80,11 @@ static const struct option long_options[] = {
 struct run {
   const char *output, *record;
   unsigned long events;
-  bool quiet, summary, exec;
+  bool quiet, summary, exec, strict;
   struct steering steering;
   struct printer printer;
-  char path[PATH_MAX];   /* the recording's; "" where there is none */
-  char policy[PATH_MAX]; /* of the image made for this run; "" for none */
+  char path[PATH_MAX]; /* the recording's; "" where there is none */
+  struct handed_policy policy;
   char library[PATH_MAX];
   char told[PATH_MAX]; /* the program of which it was said that it is not reached */
   struct follower follower;
@@ -99,6 +102,7 @@ static void set_option(struct run *run, int c)
   case 'r': run->record = optarg; break;
   case 'w': run->printer.reason = why; break;
   case 'x': run->exec = true; break;
+  case 's': run->strict = true; break;
   case 'P': run->steering.file = optarg; break;
   default: one_rule_take(&run->steering.rule, c, optarg); break;
   }
@@ -129,11 +133,12 @@ static bool open_output(struct run *run)
   return run->printer.out != NULL;
 }
 
-/* Without -P, a policy that the environment names already stays. */
 static bool set_policy(struct run *run)
 {
-  return steering_install(&run->steering, "run", run->path, run->policy) &&
-         (!run->policy[0] || setenv("BERTH_POLICY", run->policy, 1) == 0);
+  const char *recording = run->record ? "" : run->path;
+  return steering_hand_over(&run->steering, "run", recording, &run->policy) &&
+         (!run->policy.value || setenv("BERTH_POLICY", run->policy.value, 1) == 0) &&
+         (!run->strict || setenv("BERTH_STRICT", "1", 1) == 0);
 }
 
 static bool set_asan_options(void)
@@ -207,9 +212,8 @@ static int cannot_execute(const char *command, int error)
 /* What was made for a COMMAND that does not run. */
 static void discard(const struct run *run)
 {
-  if (run->path[0] && run->record)
-    steering_remove(run->path, run->policy);
-  else if (run->path[0])
+  steering_remove(run->path, run->policy.file);
+  if (run->path[0] && !run->record)
     recording_delete(AT_FDCWD, run->path);
 }
 
@@ -243,8 +247,10 @@ static void show_rest(struct run *run)
 
 static void finish(struct run *run)
 {
-  if (!run->path[0])
+  if (!run->path[0]) {
+    steering_remove("", run->policy.file);
     return;
+  }
   show_rest(run);
   follow_say_missing(&run->follower, "run", "lines");
   if (run->summary)
@@ -254,9 +260,9 @@ static void finish(struct run *run)
   if (fflush(run->printer.out) || ferror(run->printer.out))
     complain("run", "the output could not be written whole");
   follow_end(&run->follower);
-  if (run->record)
-    steering_remove(run->path, run->policy);
-  else if (!recording_delete(AT_FDCWD, run->path))
+  if (!steering_remove(run->path, run->policy.file) && run->record)
+    complain("run", "processes of COMMAND still run; their policy stays: %s", run->policy.file + 1);
+  if (!run->record && !recording_delete(AT_FDCWD, run->path))
     complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
 }
 
@@ -269,13 +275,18 @@ static int run_beside(struct run *run, char **argv)
     return cannot_execute(argv[0], error);
   }
   struct escaped escaped;
-  escaped_begin(&escaped, child.pid, run->library, run->told);
+  const struct handed handed = {run->policy.value, run->policy.file, run->path};
+  escaped_begin(&escaped, child.pid, run->library, run->told, &handed);
   do {
     show(run);
     escaped_look(&escaped);
   } while (!child_wait(&child, TICK_MS));
+  escaped_look_last(&escaped);
   finish(run);
-  escaped_end(&escaped);
+  bool unbound = escaped_end(&escaped);
+  if (unbound && run->strict && run->policy.value && WIFEXITED(child.status) &&
+      !WEXITSTATUS(child.status))
+    return EXIT_RUN_TROUBLE;
   child_end_likewise(&child);
 }
 
@@ -319,8 +330,10 @@ static int run_main(int argc, char **argv)
       return EXIT_RUN_TROUBLE;
   }
   argv += optind;
-  if (!check_options(&run, argc - optind) || !steering_load(&run.steering, "run") ||
-      !look_at_command(&run, argv) || !open_output(&run) || !prepare(&run))
+  if (!check_options(&run, argc - optind) || !steering_load(&run.steering, "run"))
+    return EXIT_RUN_TROUBLE;
+  steering_inherit(&run.steering, secure_getenv("BERTH_POLICY"));
+  if (!look_at_command(&run, argv) || !open_output(&run) || !prepare(&run))
     return EXIT_RUN_TROUBLE;
   if (run.path[0] && !run.exec)
     open_recording(&run);

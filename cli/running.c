@@ -14,7 +14,7 @@
 #define LIBRARY "libberth.so"
 #define DELETED " (deleted)"
 
-static FILE *open_text(pid_t pid, const char *name)
+FILE *running_open(pid_t pid, const char *name)
 {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
@@ -47,7 +47,7 @@ int running_library(pid_t pid, char path[PATH_MAX], int *others)
 {
   char *line = NULL, last[PATH_MAX] = "";
   size_t size = 0;
-  FILE *f = open_text(pid, "maps");
+  FILE *f = running_open(pid, "maps");
   if (!f)
     return errno;
   path[0] = '\0';
@@ -74,7 +74,7 @@ static bool is_secure(pid_t pid, int elf_class)
   uint64_t wide[2] = {0};
   uint32_t narrow[2];
   bool secure = false;
-  FILE *f = open_text(pid, "auxv");
+  FILE *f = running_open(pid, "auxv");
   while (f && !secure &&
          (elf_class == ELFCLASS32 ? fread(narrow, sizeof narrow, 1, f)
                                   : fread(wide, sizeof wide, 1, f)) == 1) {
@@ -95,7 +95,7 @@ static bool was_asked(pid_t pid)
   char *entry = NULL;
   size_t size = 0;
   bool asked = false;
-  FILE *f = open_text(pid, "environ");
+  FILE *f = running_open(pid, "environ");
   if (!f)
     return true;
   while (!asked && getdelim(&entry, &size, '\0', f) > 0)
@@ -108,7 +108,7 @@ static bool was_asked(pid_t pid)
 static bool lives(pid_t pid)
 {
   char text[512], letter = 'X';
-  FILE *f = open_text(pid, "stat");
+  FILE *f = running_open(pid, "stat");
   if (!f)
     return false;
   size_t n = fread(text, 1, sizeof text - 1, f);

@@ -6,6 +6,7 @@
 #define BERTH_CLI_RUNNING_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "cli/judge.h"
@@ -14,6 +15,9 @@ struct running {
   struct judgement judgement; /* `files`: what it executes; `library`: the one that is mapped */
   bool begins;                /* its dynamic linker may not have come to LD_PRELOAD yet */
 };
+
+/* /proc/PID/NAME; NULL with errno. */
+FILE *running_open(pid_t pid, const char *name);
 
 /* The libberth.so whose code is mapped, "" for none; returns 0, or the errno for which that cannot be
  * seen. `others` counts files with code that are mapped before it. */

@@ -22,20 +22,26 @@ struct steering {
 bool steering_load(struct steering *s, const char *where);
 void steering_free(struct steering *s);
 
-#define STEERING_SUFFIX ".policy" /* of the image beside a recording */
+/* Without -P and a rule, takes the policy that the environment names (the value of BERTH_POLICY), if
+ * it can be read: otherwise it is for the programs to say what is wrong. */
+void steering_inherit(struct steering *s, const char *policy);
 
-/* Writes the image to a new file beside the recording, whose path becomes `path`; without a
- * recording ("") the path is that of the file given, without a policy it is "". Returns false,
- * having complained, where there is none. */
-bool steering_install(const struct steering *s, const char *where, const char *recording,
-                      char path[PATH_MAX]);
+/* How programs come by the image. */
+struct handed_policy {
+  char *value; /* of BERTH_POLICY, to be freed: the image as text, or `file`; NULL for none */
+  char file[PATH_MAX]; /* one that was made since the image is large, and all may read; else "" */
+};
 
-/* Deletes the image that was installed beside a recording that stays, unless a process still maps
- * that. */
-void steering_remove(const char *recording, const char *path);
+/* `recording` is the path of one that berth named, else "". Returns false, having complained, where
+ * the image can neither be in the environment nor in a file. */
+bool steering_hand_over(const struct steering *s, const char *where, const char *recording,
+                        struct handed_policy *h);
 
-/* Deletes the image of a recording that berth named itself: RECORDING.policy cannot be anybody
- * else's. */
-void steering_remove_beside(int directory, const char *recording);
+/* Deletes the file that was made ("": none), unless a process still maps the recording ("": none).
+ * Returns false where it stays. */
+bool steering_remove(const char *recording, const char *file);
+
+/* Deletes the file that was made for a recording that berth named. */
+void steering_remove_of(const char *recording);
 
 #endif

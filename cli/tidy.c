@@ -40,7 +40,7 @@ bool recording_delete(int directory, const char *name)
 {
   if (!recording_is_unused(directory, name))
     return false;
-  steering_remove_beside(directory, name);
+  steering_remove_of(name);
   return unlinkat(directory, name, 0) == 0;
 }
 

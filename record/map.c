@@ -234,9 +234,8 @@ static bool read_plan(const struct record_header *h, struct plan *p)
   return !record_header_problem(&copy, p->size);
 }
 
-/* Whoever owns the file can shrink it, which kills who maps it. That root may is nothing new. The
- * auxiliary vector spares a system call, but where the program has changed its user. */
-static bool is_trusted(uint32_t owner)
+/* The auxiliary vector spares a system call, but where the program has changed its user. */
+bool record_trusts(uint32_t owner)
 {
   return owner == 0 || owner == getauxval(AT_EUID) || owner == sys_geteuid();
 }
@@ -246,7 +245,7 @@ static int attach(int fd, struct record_map *map)
   struct statx s;
   if (sys_stat(fd, "", &s))
     return errno;
-  if (!is_trusted(s.stx_uid))
+  if (!record_trusts(s.stx_uid))
     return EACCES;
   /* A file with holes could meet a full disk at any store into it. */
   if (!S_ISREG(s.stx_mode) || s.stx_size < RECORD_HEADER_SIZE || s.stx_blocks * 512 < s.stx_size)

@@ -63,6 +63,10 @@ int record_create(int directory, const char *name, struct record_shape shape,
  * the file by the same mount and none has told of having moved. */
 void record_locate(int directory, const char *name, struct record_map *map);
 
+/* Whether a file of this owner's is one to map or to heed: the effective user's or root's. Whoever
+ * owns a file can shrink it, which kills who maps it; that root may is nothing new. */
+bool record_trusts(uint32_t owner);
+
 /* Maps an existing recording. Returns 0 or an errno: EISDIR for a directory, EINVAL for a
  * file that is no recording of this version and machine, EACCES for one that is neither the
  * effective user's nor root's. Makes four system calls. */

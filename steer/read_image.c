@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "policy/image.h"
+#include "policy/inline.h"
+#include "record/map.h"
 #include "record/sys.h"
 #include "record/text.h"
 #include "steer/rules.h"
@@ -47,16 +49,27 @@ static const char *read_all(int fd, struct bytes *b)
   return NULL;
 }
 
+/* Where `berth run` puts its file others may put one too, once that is deleted. */
+static bool is_planted(const char *path, const struct statx *s)
+{
+  return text_begins(path, POLICY_PREPARED) && (!record_trusts(s->stx_uid) || s->stx_mode & 022);
+}
+
 /* A FIFO in its place must not hold the program up, nor a terminal become the session's. */
 static const char *read_file(const char *path, struct bytes *b)
 {
   struct statx s;
-  int fd = sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+  int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  if (text_begins(path, POLICY_PREPARED))
+    flags |= O_NOFOLLOW;
+  int fd = sys_open(AT_FDCWD, path, flags, 0);
   if (fd < 0)
     return problem_because("open", errno);
   const char *wrong = NULL;
   if (sys_stat(fd, "", &s) || !S_ISREG(s.stx_mode))
     wrong = "not a regular file";
+  else if (is_planted(path, &s))
+    wrong = "another user's, who is not root, or others may write to it";
   else if (s.stx_size > POLICY_MAX_IMAGE)
     wrong = "larger than a policy may be";
   else if (!bytes_get_room(b, (size_t)s.stx_size + 1))
@@ -87,9 +100,25 @@ static const char *compile(struct bytes *b, const struct rules_loader *loader)
   return NULL;
 }
 
-const char *read_image(const char *path, const struct rules_loader *loader, struct bytes *b)
+static const char *read_inline(const char *value, struct bytes *b)
 {
-  const char *wrong = read_file(path, b);
+  size_t size = policy_inline_read(value, NULL, 0);
+  if (!size)
+    return "cut short, or no image";
+  if (!bytes_get_room(b, size))
+    return problem_because("mmap", errno);
+  b->size = policy_inline_read(value, b->at, size);
+  const char *wrong = policy_image_problem(b->at, b->size);
+  if (wrong)
+    bytes_give_back(b);
+  return wrong;
+}
+
+const char *read_image(const char *policy, const struct rules_loader *loader, struct bytes *b)
+{
+  if (policy_is_inline(policy))
+    return read_inline(policy, b);
+  const char *wrong = read_file(policy, b);
   if (wrong)
     return wrong;
   if (!policy_is_image(b->at, b->size))

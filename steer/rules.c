@@ -143,10 +143,10 @@ void rules_share(void *state, size_t size)
   hand_out_state();
 }
 
-const char *rules_load(const char *path, const char *executed, const struct rules_loader *loader)
+const char *rules_load(const char *policy, const char *executed, const struct rules_loader *loader)
 {
   struct bytes image;
-  const char *wrong = read_image(path, loader, &image);
+  const char *wrong = read_image(policy, loader, &image);
   if (wrong)
     return wrong;
   rules.image = (const void *)image.at;

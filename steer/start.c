@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "policy/inline.h"
 #include "record/clock.h"
 #include "record/map.h"
 #include "record/sys.h"
@@ -29,7 +30,7 @@ static void warn(const char *variable, const char *value, const char *what)
 static char room[5 * PATH_MAX];
 static size_t used;
 
-static const char *policy_path; /* of one that was loaded */
+static const char *policy_place; /* of one that was loaded */
 
 /* The first `n` bytes, and a NUL; NULL where they do not fit. */
 static const char *keep(const char *value, size_t n)
@@ -57,6 +58,8 @@ static const char *keep_path(const char *variable, const char *value)
     warn(variable, value, "the current directory has no path");
     return "";
   }
+  if (n == 2) /* the root: two slashes in front would mean something else */
+    n = 1;
   if (n < 0 || (size_t)n + length >= size) {
     warn(variable, value, "the path is too long");
     return "";
@@ -176,15 +179,16 @@ static void set_name(const char *executed)
 static void set_policy(const struct start_environment *e)
 {
   bool strict = e->strict && text_equal(e->strict, "1");
-  const char *path = e->policy && e->policy[0] ? keep_path("BERTH_POLICY", e->policy) : "";
   if (!e->policy || !e->policy[0])
     return;
-  const char *wrong = path[0] ? rules_load(path, recorder_config.name, e->loader) : "";
+  bool is_inline = policy_is_inline(e->policy);
+  const char *policy = is_inline ? e->policy : keep_path("BERTH_POLICY", e->policy);
+  const char *wrong = policy[0] ? rules_load(policy, recorder_config.name, e->loader) : "";
   if (wrong && wrong[0])
-    warn("BERTH_POLICY", e->policy, wrong);
+    warn("BERTH_POLICY", is_inline ? POLICY_INLINE "..." : e->policy, wrong);
   if (wrong && strict)
     rules_refuse();
-  policy_path = wrong ? NULL : path;
+  policy_place = wrong ? NULL : is_inline ? "in BERTH_POLICY" : policy;
 }
 
 static void describe_policy(struct text *t)
@@ -192,11 +196,11 @@ static void describe_policy(struct text *t)
   text_string(t, "; ");
   if (rules_refused()) {
     text_string(t, "policy not loaded: calls are refused");
-  } else if (!policy_path) {
+  } else if (!policy_place) {
     text_string(t, "no policy: observing only");
   } else {
     text_string(t, "policy ");
-    text_string(t, policy_path);
+    text_string(t, policy_place);
     text_string(t, ", ");
     text_u64(t, rules_active());
     text_string(t, " of ");

@@ -4,11 +4,12 @@ folder that others than root may execute from too."""
 import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 
-from berthtest import BERTH, LIBBERTH, Skip, equal, need, started
+from berthtest import BERTH, LIBBERTH, Skip, equal, need, started, wait_for
 
 SOURCES = os.path.join(os.environ.get("srcdir", "."), "tests/programs")
 CONNECT = ["connect", "9"]  # of steps.c: a UDP socket, so that nobody need listen
@@ -109,3 +110,38 @@ def go_waits(*flags, **how):
     source = write("waits.go", "package main\nimport (\"fmt\"; \"os\")\n"
                    "func main() { fmt.Println(\"ready\"); os.Stdin.Read(make([]byte, 1)) }\n")
     return go("go-waits", *flags, source=source, **how)
+
+
+# --- seen by a berth run ---------------------------------------------------------------------
+
+LOOKS = 50  # more than the two that some reasons need, with the rest between them
+
+
+def looks_of(pid):
+    """How often berth has waited since it began: it looks before it waits, if it had its rest."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", f.read(), re.M)[1])
+
+
+def was_looked_at(process):
+    """Waits until berth must have seen all that is there now."""
+    before = looks_of(process.pid)
+    wait_for(lambda: looks_of(process.pid) >= before + LOOKS)
+
+
+def run_until_seen(shell, ready, *options, before=(), berth=BERTH, status=0, **popen):
+    """The stderr of a run of this shell command, in which so many processes say that they are ready,
+    and have berth's own standard input as descriptor 3, which ends when berth has seen them."""
+    command = [*before, berth, "run", "-q", *options, "--", "sh", "-c", "exec 3<&0; " + shell]
+    with started(command, **popen) as process:
+        for _ in range(ready):
+            equal(process.stdout.readline(), "ready\n", "a process")
+        was_looked_at(process)
+        stderr = process.communicate()[1]
+    equal(process.returncode, status, stderr)
+    return stderr
+
+
+def waits(*command):
+    """A process for such a shell command."""
+    return " ".join([*command, "say ready wait <&3"])

@@ -12,7 +12,7 @@ import tempfile
 import berthtest
 from berthtest import BERTH, berth, equal, json_lines, log_of, program, started, wait_for
 from reachtest import (CONNECT, NOBODY, build, copy, go_waits, need_root, own_berth, place, plain,
-                       static, write)
+                       run_until_seen, static, waits, was_looked_at, write)
 
 NOT_REACHED = r"berth: not reached: (\S+) (\d+): (.*?)(?: \(and (\d+) more\))?"
 
@@ -90,39 +90,6 @@ def test_attach():
 
 
 # --- at the end ------------------------------------------------------------------------------
-
-LOOKS = 50  # more than the two that some reasons need, with the rest between them
-
-
-def looks_of(pid):
-    """How often berth has waited since it began: it looks before it waits, if it had its rest."""
-    with open(f"/proc/{pid}/status") as f:
-        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", f.read(), re.M)[1])
-
-
-def was_looked_at(process):
-    """Waits until berth must have seen all that is there now."""
-    before = looks_of(process.pid)
-    wait_for(lambda: looks_of(process.pid) >= before + LOOKS)
-
-
-def run_until_seen(shell, ready, *options, before=(), **popen):
-    """The stderr of a run of this shell command, in which so many processes say that they are ready,
-    and have berth's own standard input as descriptor 3, which ends when berth has seen them."""
-    command = [*before, BERTH, "run", "-q", *options, "--", "sh", "-c", "exec 3<&0; " + shell]
-    with started(command, **popen) as process:
-        for _ in range(ready):
-            equal(process.stdout.readline(), "ready\n", "a process")
-        was_looked_at(process)
-        stderr = process.communicate()[1]
-    equal(process.returncode, 0, stderr)
-    return stderr
-
-
-def waits(*command):
-    """A process for such a shell command."""
-    return " ".join([*command, "say ready wait <&3"])
-
 
 def test_named():
     """what COMMAND starts and is not reached is named at the end, one line a program and reason, with

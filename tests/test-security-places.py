@@ -79,8 +79,11 @@ def test_tidied():
         image = f"{other}/image"
         write(f"{other}/policy.json", b'{"version": 1, "rules": [{"local_ports": 40000}]}')
         equal(berth("compile", f"{other}/policy.json", "-o", image)[0], 0, "compile")
-        shutil.copy(image, f"{folder}/1-1.berth.policy")
-        write(f"{folder}/2-2.berth.policy", b"no image")
+        made = [f"{SHM}/berth-policy-{user}-{name}.berth" for user, name in
+                ((0, "1-1"), (0, "2-2"), (0, "3-3"), (0, "link"), (NOBODY, "1-1"))]
+        for path in made:
+            shutil.copy(image, path)
+        write(made[1], b"no image")
         write(f"{folder}/note.berth", b"no recording")
         write(f"{folder}/note", data)
         os.link(f"{folder}/note", f"{other}/../{os.path.basename(place)}/linked")
@@ -90,8 +93,10 @@ def test_tidied():
         os.mkdir(f"{folder}/folder.berth")
         berth("run", "--", "true", XDG_RUNTIME_DIR=place)
         equal(sorted(os.listdir(folder)),
-              ["2-2.berth.policy", "fifo.berth", "folder.berth", "link.berth", "note",
-               "note.berth"], "what is left")
+              ["fifo.berth", "folder.berth", "link.berth", "note", "note.berth"], "what is left")
+        equal([path for path in made if os.path.exists(path)], made[1:], "policies that are left")
+        for path in made[1:]:
+            os.unlink(path)
         assert os.path.exists(f"{other}/victim.berth")
 
 

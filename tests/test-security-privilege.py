@@ -124,6 +124,7 @@ VARIABLES = [
     {"BERTH_POLICY": "/his/image"},
     {"BERTH_POLICY": "/roots/secret"},
     {"BERTH_POLICY": "/his/none", "BERTH_STRICT": "1"},
+    {"BERTH_POLICY": "image:QUJD", "BERTH_STRICT": "1"},
     {"BERTH_LOG_ONLY": "x", "BERTH_EVENTS": "0", "TMPDIR": "/his", "XDG_RUNTIME_DIR": "his"},
 ]
 

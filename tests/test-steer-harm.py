@@ -2,7 +2,6 @@
 """What steering must not do to a program: every result and errno as without berth, sockets as they
 were, and counters that are exact. A case runs plainly and under policies, and says the same."""
 import os
-import shutil
 import subprocess
 import tempfile
 from socket import AF_INET, AF_INET6
@@ -447,30 +446,6 @@ def test_tries_end_the_addresses():
 
 
 # --- berth itself -----------------------------------------------------------------------------
-
-
-def test_policy_beside_a_recording():
-    """Files of the user's where a recording's policy goes stay, compiled policies too."""
-    with tempfile.TemporaryDirectory() as folder, policy(BY_RANGE) as file:
-        beside, made = folder + "/r.policy", folder + "/made"
-        equal(berth("compile", file, "-o", made).returncode, 0)
-        for content in file, made:
-            shutil.copy(content, beside)
-            with open(beside, "rb") as f:
-                before = f.read()
-            for given in beside, file:
-                run = berth("run", "-q", "--record", folder + "/r", "-P", given, "--",
-                            "sh", "-c", "echo $BERTH_POLICY")
-                equal((run.returncode, run.stderr), (0, ""))
-                used = run.stdout.strip()
-                assert used.startswith(folder + "/r.") and used.endswith(".policy"), used
-                assert used != beside, used
-                with open(beside, "rb") as f:
-                    equal(f.read(), before)
-                equal(sorted(os.listdir(folder)), ["made", "r", "r.policy"])
-        os.unlink(beside)
-        run = berth("run", "-q", "--record", folder + "/r", "-P", file, "--", "true")
-        equal((run.returncode, sorted(os.listdir(folder))), (0, ["made", "r"]))
 
 
 def test_policy_of_no_command():

@@ -10,6 +10,7 @@
 #include "cli/one_rule.h"
 #include "fuzz.h"
 #include "policy/destination_text.h"
+#include "policy/inline.h"
 #include "policy/machine.h"
 #include "policy/match.h"
 #include "policy/ports_text.h"
@@ -150,6 +151,29 @@ static void read_machine(const char *text, size_t size)
   HOLDS(policy_ports_join(whole, a.count) <= a.count);
 }
 
+/* The value of BERTH_POLICY: nothing is written beyond the room, and what is an image is written as
+ * text that makes the same again. */
+static void read_inline(const char *text)
+{
+  size_t size = policy_inline_read(text, NULL, 0);
+  HOLDS(size <= POLICY_MAX_IMAGE && (!size || policy_is_inline(text)));
+  unsigned char *bytes = malloc(size + 1), *again = malloc(size + 1);
+  HOLDS(bytes && again);
+  bytes[size / 2] = 0xa5;
+  HOLDS(policy_inline_read(text, bytes, size / 2) == size && bytes[size / 2] == 0xa5);
+  HOLDS(policy_inline_read(text, bytes, size) == size);
+  if (size && !policy_image_problem(bytes, size)) {
+    char *written = malloc(policy_inline_room(size));
+    HOLDS(written);
+    HOLDS(policy_inline_write((const void *)bytes, written) < policy_inline_room(size));
+    HOLDS(policy_inline_read(written, again, size) == size && memcmp(bytes, again, size) == 0);
+    use_image((const void *)bytes);
+    free(written);
+  }
+  free(bytes);
+  free(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   if (!size)
@@ -163,6 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   case 'r': read_one_rule(text); break;
   case 'g': glob(text); break;
   case 'm': read_machine(text, size - 1); break;
+  case 'i': read_inline(text); break;
   default: break;
   }
   free(text);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "policy/inline.h"
 #include "policy/parse.h"
 #include "record/write.h"
 #include "recording_input.h"
@@ -48,8 +49,14 @@ static void save_policy(const char *path)
   fclose(f);
   save("policy", name, json, size);
   void *image = policy_parse(json, size, &image_size, &problems);
-  if (image)
+  if (image) {
+    char *text = malloc(policy_inline_room(image_size) + 1);
+    HOLDS(text);
+    text[0] = 'i';
     save("image", name, image, image_size);
+    save("text", name, text, 1 + policy_inline_write(image, text + 1));
+    free(text);
+  }
   policy_problems_free(&problems);
   free(image);
 }
