@@ -18,6 +18,16 @@ struct diagnosis {
   const char *loaded; /* of that process: what is known of libberth.so in it; NULL: not asked */
 };
 
+/* What could not be looked at: a word for scripts, and a text for people. */
+struct unseen {
+  const char *word, *text;
+};
+#define DOCTOR_UNSEEN 5
+size_t doctor_unseen(const struct diagnosis *d, const struct unseen *list[DOCTOR_UNSEEN]);
+
+/* Whether sockets that are bound and no more are among those looked at. */
+bool doctor_sees_bound(const struct diagnosis *d);
+
 /* For people; for scripts, one JSON object; the range as a grid, towards one destination or (NULL)
  * towards none. */
 void doctor_as_text(const struct diagnosis *d);

@@ -50,6 +50,16 @@ static json_t *feature(const struct diagnosis *d, bool has)
   return d->features.known ? json_boolean(has) : json_null();
 }
 
+static json_t *unseen(const struct diagnosis *d)
+{
+  const struct unseen *list[DOCTOR_UNSEEN];
+  size_t count = doctor_unseen(d, list);
+  json_t *words = json_array();
+  for (size_t i = 0; i < count; i++)
+    json_array_append_new(words, json_string(list[i]->word));
+  return words;
+}
+
 void doctor_as_json(const struct diagnosis *d)
 {
   const struct doctor_view *v = &d->view;
@@ -59,13 +69,15 @@ void doctor_as_json(const struct diagnosis *d)
   for (uint32_t i = 0; i < d->findings.count; i++)
     json_array_append_new(findings, finding(&d->findings.list[i]));
   json_t *o = json_pack(
-      "{s:i, s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:{s:o, s:o, s:o}}", "version", 1,
-      "range", "low", v->ports->low, "high", v->ports->high, "ports", doctor_range_size(v), "lost",
-      "reserved", v->held[HOLD_RESERVED], "listener", v->held[HOLD_LISTENER], "bound",
-      v->held[HOLD_BOUND], "explicit", v->held[HOLD_EXPLICIT], "destinations", destinations,
-      "findings", findings, "kernel", "local_port_range", feature(d, d->features.local_port_range),
-      "range_without_parity", feature(d, d->features.range_without_parity), "bound_sockets_listed",
-      feature(d, d->features.bound_sockets_listed));
+      "{s:i, s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:{s:o, s:o, s:o}, s:o}",
+      "version", 1, "range", "low", v->ports->low, "high", v->ports->high, "ports",
+      doctor_range_size(v), "lost", "reserved", v->held[HOLD_RESERVED], "listener",
+      v->held[HOLD_LISTENER], "bound", v->held[HOLD_BOUND], "explicit", v->held[HOLD_EXPLICIT],
+      "destinations", destinations, "findings", findings, "kernel", "local_port_range",
+      feature(d, d->features.local_port_range), "range_without_parity",
+      feature(d, d->features.range_without_parity), "bound_sockets_listed",
+      d->features.bound_sockets_listed < 0 ? json_null() : json_boolean(doctor_sees_bound(d)),
+      "unseen", unseen(d));
   if (d->loaded)
     json_object_set_new(o, "process", json_pack("{s:i, s:s}", "pid", d->pid, "library", d->loaded));
   json_print(stdout, o);

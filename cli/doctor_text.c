@@ -121,18 +121,11 @@ static void print_findings(const struct findings *f)
 
 static void print_unseen(const struct diagnosis *d)
 {
-  puts(
-      "\nnot to be seen: failed choices of a port, which the kernel does not count; connections that "
-      "came and went; ports that a bind() holds once the socket is connected or closed");
-  if (!d->features.known)
-    puts("not to be seen: what this kernel can do (no network namespace could be made to try)");
-  else if (!d->features.bound_sockets_listed)
-    puts("not to be seen: sockets that are bound and neither connected nor listening (Linux 6.8)");
-  if (!d->view.settings.seen)
-    puts("not to be seen: ip_local_port_range cannot be read; the range that Linux begins with is "
-         "taken");
-  if (d->view.settings.conntrack_max < 0)
-    puts("not to be seen: conntrack");
+  const struct unseen *list[DOCTOR_UNSEEN];
+  size_t count = doctor_unseen(d, list);
+  puts("");
+  for (size_t i = 0; i < count; i++)
+    printf("not to be seen: %s\n", list[i]->text);
 }
 
 static void print_machine(const struct diagnosis *d)
@@ -144,7 +137,8 @@ static void print_machine(const struct diagnosis *d)
   printf("range %u-%u: %s ports", v->ports->low, v->ports->high,
          grouped(number, doctor_range_size(v)));
   if (doctor_lost(v))
-    printf(", %s lost to every connect()", grouped(number, doctor_lost(v)));
+    printf(", %s%s lost to every connect()", doctor_sees_bound(d) ? "" : "at least ",
+           grouped(number, doctor_lost(v)));
   if (d->features.known)
     printf("; IP_LOCAL_PORT_RANGE: %s", !d->features.local_port_range      ? "no"
                                         : d->features.range_without_parity ? "yes, without parities"
@@ -164,6 +158,7 @@ void doctor_as_text(const struct diagnosis *d)
   print_machine(d);
   print_findings(&d->findings);
   if (!d->findings.count)
-    puts("\nnothing wrong was found");
+    puts(doctor_sees_bound(d) ? "\nnothing wrong was found"
+                              : "\nnothing wrong was found in what is to be seen");
   print_unseen(d);
 }

@@ -83,11 +83,25 @@ static void say_holder(struct sentence *s, const struct diag_socket *held)
   say_program(s, pid);
 }
 
+/* What a count, or a port without a socket, leaves open on kernels before 6.8. */
+static void say_unseen(struct sentence *s)
+{
+  if (!here_sees_bound())
+    say(s, "; sockets that are bound and not connected are not to be seen on this kernel");
+}
+
 static void say_held(struct sentence *s, uint16_t port)
 {
   const struct diag_socket *held = here_port(port);
-  if (!held) {
+  if (!held && here_sees_bound()) {
     say(s, "port %u was held, and is free now", port);
+    return;
+  }
+  if (!held) {
+    say(s,
+        "port %u was held, by a socket that is closed now, or bound and not connected, which is "
+        "not to be seen on this kernel",
+        port);
     return;
   }
   say(s, "port %u is held", port);
@@ -122,6 +136,8 @@ static void say_policy(struct sentence *s, const struct record_event *e, const c
   say(s, "%u was held", e->refused_low);
   if (held)
     say_holder(s, held);
+  else
+    say_unseen(s);
 }
 
 /* By port: the socket for which bind() to port 0, or listen(), last chose it. */
@@ -226,6 +242,7 @@ static void say_full(struct sentence *s, const struct record_event *e)
   if (!d || d->used * 2 < size) {
     say(s, "all %u ports to %s were in use then; now %u are", size, peer,
         d ? d->used : doctor_lost(v));
+    say_unseen(s);
     return;
   }
   say(s, "%s %u port%s to %s from %s %s in use", size == 1 ? "the" : "all", size,
@@ -238,7 +255,8 @@ static void say_full(struct sentence *s, const struct record_event *e)
   if (d->by_state[DIAG_TIME_WAIT])
     say(s, ", %u in TIME_WAIT", d->by_state[DIAG_TIME_WAIT]);
   if (doctor_lost(v))
-    say(s, ", %u lost to listeners, binds and reservations", doctor_lost(v));
+    say(s, ", %s%u lost to listeners, binds and reservations", here_sees_bound() ? "" : "at least ",
+        doctor_lost(v));
   if ((pid = here_main_holder(d, &count))) {
     say(s, ", %u held by ", count);
     say_program(s, pid);
@@ -308,9 +326,11 @@ static void say_in_use(struct sentence *s, const struct record_event *e, const c
         v->ports->high);
   else if (asked)
     say_held(s, asked);
-  else
+  else {
     say(s, "no port of %u-%u was free for bind(0); of %u, %u have a socket now, or are reserved",
         v->ports->low, v->ports->high, doctor_range_size(v), here_occupied());
+    say_unseen(s);
+  }
 }
 
 /* --- all ------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cli/look.h"
+#include "kernel/features.h"
 
 static struct {
   struct doctor_view view;
@@ -139,6 +140,14 @@ uint32_t here_main_holder(const struct destination *d, uint32_t *count)
   }
   free(pids);
   return most;
+}
+
+bool here_sees_bound(void)
+{
+  static int sees = -1;
+  if (sees < 0)
+    sees = kernel_features_probe().bound_sockets_listed > 0;
+  return sees;
 }
 
 uint32_t here_occupied(void)

@@ -30,6 +30,10 @@ uint32_t here_holder(const struct diag_socket *s);
 /* Which process holds most of the connections to a destination, and how many; 0: none is seen. */
 uint32_t here_main_holder(const struct destination *d, uint32_t *count);
 
+/* Whether sockets that are bound and neither connected nor listening are among those looked at:
+ * asked of the kernel once. */
+bool here_sees_bound(void);
+
 /* Ports of the range that have a socket, or are reserved. */
 uint32_t here_occupied(void);
 

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TIMER_TIMEWAIT 3 /* idiag_timer of TIME_WAIT's short form of a socket: sock_diag(7) */
 #define BUFFER (1 << 17) /* of one read: the kernel fills 32 KiB at most by itself */
@@ -137,9 +138,9 @@ static int take_answers(struct mnl_socket *s, char *buffer, struct dump *d)
   return d->error;
 }
 
-static int read_part(struct mnl_socket *s, char *buffer, struct dump *d)
+static int read_part(struct mnl_socket *s, char *buffer, struct dump *d, uint32_t states)
 {
-  ask(buffer, d, UINT32_MAX);
+  ask(buffer, d, states);
   if (mnl_socket_sendto(s, buffer, ((struct nlmsghdr *)buffer)->nlmsg_len) < 0)
     return errno;
   return take_answers(s, buffer, d);
@@ -159,7 +160,7 @@ int diag_read(struct diag_sockets *list)
     d.family = families[i / 2];
     /* First: one that is closed meanwhile is listed by both questions, and not by neither. */
     d.explicit_port = i % 2 == 0;
-    error = read_part(s, buffer, &d);
+    error = read_part(s, buffer, &d, UINT32_MAX);
     if (error == ENOENT && d.family == AF_INET6) /* a kernel without IPv6 */
       error = 0;
   }
@@ -167,6 +168,53 @@ int diag_read(struct diag_sockets *list)
     mnl_socket_close(s);
   free(buffer);
   return error;
+}
+
+/* A socket on loopback that is bound and no more, and its port; -1. */
+static int bound_socket(uint16_t *port)
+{
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof name;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof name) == 0 &&
+      getsockname(fd, (struct sockaddr *)&name, &size) == 0) {
+    *port = ntohs(name.sin_port);
+    return fd;
+  }
+  if (fd >= 0)
+    close(fd);
+  return -1;
+}
+
+/* A kernel that does not know the state lists nothing for it. */
+static int read_bound(struct diag_sockets *list)
+{
+  struct dump d = {.list = list, .family = AF_INET};
+  char *buffer = malloc(BUFFER);
+  struct mnl_socket *s = buffer ? mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC) : NULL;
+  int error = s ? read_part(s, buffer, &d, 1U << DIAG_BOUND) : errno;
+  if (s)
+    mnl_socket_close(s);
+  free(buffer);
+  return error;
+}
+
+int diag_lists_bound(void)
+{
+  struct diag_sockets list = {0};
+  uint16_t port;
+  int fd = bound_socket(&port), lists = -1;
+  if (fd < 0)
+    return -1;
+  if (!read_bound(&list)) {
+    lists = 0;
+    for (uint32_t i = 0; i < list.count; i++)
+      if (list.sockets[i].state == DIAG_BOUND && list.sockets[i].local_port == port)
+        lists = 1;
+  }
+  diag_free(&list);
+  close(fd);
+  return lists;
 }
 
 void diag_free(struct diag_sockets *list)

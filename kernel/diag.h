@@ -57,6 +57,10 @@ struct diag_sockets {
 int diag_read(struct diag_sockets *list);
 void diag_free(struct diag_sockets *list);
 
+/* Whether this kernel lists sockets in DIAG_BOUND: 1, 0, or -1 where that could not be tried. Binds a
+ * socket of its own on loopback, to a port that the kernel chooses, and looks for it. */
+int diag_lists_bound(void);
+
 /* "established", as OpenTelemetry's network.connection.state names it. */
 const char *diag_state_name(unsigned state);
 

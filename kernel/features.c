@@ -15,7 +15,13 @@
 #define OPTION_LOCAL_PORT_RANGE 51 /* IP_LOCAL_PORT_RANGE, newer than some headers */
 #define TRIES 16 /* connections: that all of them meet one parity by chance is one in 32768 */
 
-enum answer { HAS_NAMESPACE = 1, HAS_RANGE = 2, HAS_BOTH_PARITIES = 4, LISTS_BOUND = 8 };
+enum answer {
+  HAS_NAMESPACE = 1,
+  HAS_RANGE = 2,
+  HAS_BOTH_PARITIES = 4,
+  TRIED_BOUND = 8,
+  LISTS_BOUND = 16
+};
 
 static bool enter_namespace(void)
 {
@@ -55,18 +61,11 @@ static int probe_range(void)
   return HAS_RANGE | (parities[0] && parities[1] ? HAS_BOTH_PARITIES : 0);
 }
 
+/* Of this kernel it is known in whichever namespace: where none can be made, in the present one. */
 static int probe_bound(void)
 {
-  struct sockaddr_in name;
-  struct diag_sockets list;
-  int found = 0;
-  bound_socket(&name);
-  if (diag_read(&list))
-    return 0;
-  for (uint32_t i = 0; i < list.count; i++)
-    if (list.sockets[i].state == DIAG_BOUND)
-      found = LISTS_BOUND;
-  return found;
+  int lists = diag_lists_bound();
+  return (lists >= 0 ? TRIED_BOUND : 0) | (lists > 0 ? LISTS_BOUND : 0);
 }
 
 struct kernel_features kernel_features_probe(void)
@@ -74,12 +73,13 @@ struct kernel_features kernel_features_probe(void)
   int status = 0;
   pid_t child = fork();
   if (child == 0)
-    _exit(enter_namespace() ? HAS_NAMESPACE | probe_range() | probe_bound() : 0);
+    _exit((enter_namespace() ? HAS_NAMESPACE | probe_range() : 0) | probe_bound());
   if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
     status = 0;
   int answer = WEXITSTATUS(status);
-  return (struct kernel_features){.known = answer & HAS_NAMESPACE,
-                                  .local_port_range = answer & HAS_RANGE,
-                                  .range_without_parity = answer & HAS_BOTH_PARITIES,
-                                  .bound_sockets_listed = answer & LISTS_BOUND};
+  return (struct kernel_features){
+      .known = answer & HAS_NAMESPACE,
+      .local_port_range = answer & HAS_RANGE,
+      .range_without_parity = answer & HAS_BOTH_PARITIES,
+      .bound_sockets_listed = !(answer & TRIED_BOUND) ? -1 : (answer & LISTS_BOUND) != 0};
 }

@@ -12,8 +12,7 @@ struct kernel_features {
   bool known;                /* false where no namespace could be made: the rest is false too */
   bool local_port_range;     /* IP_LOCAL_PORT_RANGE: Linux 6.3 (91d0b78c5177) */
   bool range_without_parity; /* with it connect() takes all ports in one pass: 6.8 (207184853dbd) */
-  bool
-      bound_sockets_listed; /* sock_diag(7) lists sockets that are bound alone: 6.8 (91051f003948) */
+  int bound_sockets_listed;  /* diag_lists_bound(), known or not: 6.8 (91051f003948) */
 };
 
 struct kernel_features kernel_features_probe(void);

@@ -8,6 +8,7 @@ skipped by Skip. What waits, waits for a condition; a test that waits too long i
 """
 import contextlib
 import ctypes
+import functools
 import itertools
 import json
 import os
@@ -42,6 +43,14 @@ def need(*programs):
         if not path:
             raise Skip(program + " is not installed")
     return found
+
+
+def built(name):
+    """A library to be preloaded that was built for the tests."""
+    for path in f"{PROGRAMS}/.libs/{name}.so", f"{PROGRAMS}/{name}.so":
+        if os.path.exists(path):
+            return os.path.realpath(path)
+    raise Skip(name + ".so is not built")
 
 
 def equal(got, want, what="value"):
@@ -207,6 +216,19 @@ def berth(*arguments, **options):
     options.setdefault("capture_output", True)
     options.setdefault("text", True)
     return subprocess.run([BERTH, *map(str, arguments)], **options)
+
+
+@functools.lru_cache
+def kernel(feature):
+    """What this kernel can do, as `berth doctor` found by trying it; not by its release, because
+    distributions bring features back."""
+    return json.loads(berth("doctor", "--json").stdout)["kernel"][feature]
+
+
+def before_6_8():
+    """The environment of a command to which this kernel lists sockets as one before 6.8."""
+    libraries = [built("before_6_8"), *os.environ.get("LD_PRELOAD", "").split()]
+    return {**os.environ, "LD_PRELOAD": " ".join(libraries)}
 
 
 def program(code, *arguments):

@@ -11,15 +11,15 @@ import subprocess
 import threading
 
 import berthtest
-from berthtest import (Patient, Server, berth, equal, fresh_namespace, json_lines, need, port_range,
-                       program, started, sysctl, wait_for)
+from berthtest import (Patient, Server, before_6_8, berth, equal, fresh_namespace, json_lines, kernel,
+                       need, port_range, program, started, sysctl, wait_for)
 
 OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def examine(*arguments):
+def examine(*arguments, **options):
     """(exit status, what doctor --json said)"""
-    done = berth("doctor", "--json", *arguments)
+    done = berth("doctor", "--json", *arguments, **options)
     assert done.returncode in (0, 1) and not done.stderr, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -187,9 +187,41 @@ def test_explicit_binds():
             if port < 40002:
                 s.connect((server.address, server.port))
         answer = examine()[1]
-        equal(answer["lost"], {"reserved": 0, "listener": 0, "bound": 1, "explicit": 2})
-        equal(sorted(codes(answer)), ["bound-in-range", "explicit-in-range"])
-        equal(answer["destinations"][0]["chosen"]["explicit"], 2)
+    bound = ["bound-in-range"] if kernel("bound_sockets_listed") else []
+    equal(answer["lost"], {"reserved": 0, "listener": 0, "bound": len(bound), "explicit": 2})
+    equal(sorted(codes(answer)), [*bound, "explicit-in-range"])
+    equal(answer["destinations"][0]["chosen"]["explicit"], 2)
+
+
+def test_unlisted():
+    """A kernel that does not list sockets that are bound alone: it is said that they are not seen"""
+    fresh_namespace()
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 40000))
+        answer = examine(env=before_6_8())[1]
+        text = berth("doctor", env=before_6_8()).stdout
+        seen, seen_text = examine()[1], berth("doctor").stdout
+    equal((answer["kernel"]["bound_sockets_listed"], answer["lost"]["bound"]), (False, 0))
+    assert "bound_sockets" in answer["unseen"], answer
+    for words in ("not to be seen: sockets that are bound and neither connected nor listening: this "
+                  "kernel does not list them", "nothing wrong was found in what is to be seen"):
+        assert words in text, (words, text)
+    if kernel("bound_sockets_listed"):
+        equal((seen["lost"]["bound"], "bound_sockets" in seen["unseen"]), (1, False))
+        assert "nor listening" not in seen_text, seen_text
+
+
+def test_unlisted_without_namespaces():
+    """Whether bound sockets are listed is tried where no namespace can be made, too"""
+    fresh_namespace()
+    none = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$0\" \"$@\""
+    done = subprocess.run(["unshare", "-U", "-r", "sh", "-c", none, berthtest.BERTH, "doctor",
+                           "--json"], capture_output=True, text=True)
+    equal(done.returncode, 0, done.stderr)
+    answer = json.loads(done.stdout)
+    assert "features" in answer["unseen"], answer
+    equal(answer["kernel"]["local_port_range"], None)
+    equal(answer["kernel"]["bound_sockets_listed"], kernel("bound_sockets_listed"))
 
 
 def test_kinds():
@@ -218,7 +250,7 @@ def test_closed():
 
 def test_bind_to_port_0():
     """Programs that bind to port 0, at the limit"""
-    for connect in (False, True):
+    for connect in (False, True) if kernel("bound_sockets_listed") else (True,):
         namespace(40000, 40299)
         with contextlib.ExitStack() as stack:
             servers = [stack.enter_context(Server()) for _ in range(3)]

@@ -14,8 +14,8 @@ import tempfile
 import termios
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, closed_port, equal,
-                       full_listener, log_of, need, port_range, program, started, stats_of, sysctl,
+from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, built, closed_port,
+                       equal, full_listener, log_of, need, port_range, program, started, stats_of, sysctl,
                        wait_for)
 
 CLONE_NEWNS = 0x20000
@@ -61,14 +61,6 @@ def preloaded(command, *before, libraries=(LIBBERTH,), **variables):
 
 def unharmed(run, said=""):
     equal((run.returncode, run.stdout, run.stderr), (0, said, ""), "status, stdout and stderr")
-
-
-def built(name):
-    """A library to be preloaded that was built for the tests."""
-    for path in f"{PROGRAMS}/.libs/{name}.so", f"{PROGRAMS}/{name}.so":
-        if os.path.exists(path):
-            return os.path.realpath(path)
-    raise Skip(name + ".so is not built")
 
 
 def summary(events):

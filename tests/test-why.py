@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (Patient, Server, berth, equal, fresh_namespace, json_lines, pick, port_range,
-                       program, running, sysctl, wait_for)
+from berthtest import (Patient, Server, before_6_8, berth, equal, fresh_namespace, json_lines, kernel,
+                       pick, port_range, program, running, sysctl, wait_for)
 
 # Makes the calls on its command line, and keeps all sockets until its input ends.
 CLIENT = """
@@ -42,9 +42,9 @@ def observed(code, *options):
         yield recording
 
 
-def reasons(recording, *calls):
+def reasons(recording, *calls, **options):
     """(event, reason) of each, in order."""
-    events = json_lines(berth("log", "--why", "--json", recording).stdout)
+    events = json_lines(berth("log", "--why", "--json", recording, **options).stdout)
     return [(e, e.get("berth.why")) for e in (pick(events, *calls) if calls else events)]
 
 
@@ -58,6 +58,7 @@ def check(code, call, *expected, options=()):
 
 
 LOW = "low's parity: first pass of connect()"
+UNSEEN = "; sockets that are bound and not connected are not to be seen on this kernel"
 OTHER = "other parity: low's is used up towards this destination"
 
 
@@ -148,8 +149,35 @@ def test_binds():
     equal(got[1], "the program named the port in bind()")
     assert got[2].startswith("port 20000 is held by a listener of python3 (pid "), got[2]
     equal(got[3], "bind(0): the parity other than low's first")
-    equal(got[5], "no port of 40000-40001 was free for bind(0); of 2, 2 have a socket now, or are "
-          "reserved")
+    equal(got[5], "no port of 40000-40001 was free for bind(0); of 2, " +
+          ("2 have a socket now, or are reserved" if kernel("bound_sockets_listed") else
+           "0 have a socket now, or are reserved" + UNSEEN))
+
+
+def test_unlisted():
+    """A kernel that does not list sockets that are bound alone: it is said where one may hold a port"""
+    fresh_namespace()
+    port_range(40000, 40001)
+    with tempfile.TemporaryDirectory() as folder, Server() as server, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 49155))
+        options = with_policy(folder, [{"name": "one", "local_ports": "49155-49156", "via": "bind",
+                                        "match": {"to": f"127.0.0.1:{server.port}"},
+                                        "order": "sequential"}])
+        code = f"""
+            attempt(tcp().bind, ('127.0.0.1', 49155))
+            for _ in range(3): attempt(tcp().bind, ('127.0.0.1', 0))
+            attempt(tcp().connect, ('127.0.0.1', {server.port}))"""
+        with observed(code, *options) as recording:
+            told = [reason for _, reason in reasons(recording, env=before_6_8())]
+            seen = [reason for _, reason in reasons(recording)]
+    equal(told[0], "port 49155 was held, by a socket that is closed now, or bound and not connected, "
+          "which is not to be seen on this kernel")
+    equal(told[3], "no port of 40000-40001 was free for bind(0); of 2, 0 have a socket now, or are "
+          "reserved" + UNSEEN)
+    equal(told[4], "policy one, 2nd candidate: 49155 was held" + UNSEEN)
+    if kernel("bound_sockets_listed"):
+        assert seen[0].startswith("port 49155 is held by a bound socket of python3 (pid "), seen
+        assert not any("not to be seen" in reason for reason in seen), seen
 
 
 def test_bound_before():
