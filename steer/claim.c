@@ -111,8 +111,9 @@ static bool may_steer(struct observation *o)
   return !c->unsteered;
 }
 
-/* The source address that the socket has without a port: by IP_BIND_ADDRESS_NO_PORT. What a
- * connection that failed has left behind is not meant: it comes with that one's port. */
+/* The source address that the program has bound the socket to, which the kernel keeps when it takes
+ * the port back (tcp_disconnect(), and inet_put_port() after a failure). What a connection that failed
+ * has left behind is not meant: it comes with that one's port. */
 static bool keeps_address(struct observation *o)
 {
   struct descriptor d = o->before;

@@ -136,7 +136,7 @@ static bool asks_for_port(struct observation *o, const struct sockaddr *address,
 /* A socket whose port was put off is bound as far as the program knows: a second bind() fails. */
 static void fix_earlier(struct observation *o)
 {
-  if (!(o->before.flags & DESCRIPTOR_ADDRESS) || !rules_bind_late())
+  if (!o->before.portless || !rules_bind_late())
     return;
   claim_late_port(o);
   claim_begin(&o->claim);
@@ -204,7 +204,8 @@ static void remember_port(const struct observation *o)
   if (!socket_local(o->fd, &local) || !local.port)
     return;
   d.port = local.port;
-  d.flags = DESCRIPTOR_SETTLED | (o->claim.bound ? DESCRIPTOR_POLICY : 0);
+  d.flags &= DESCRIPTOR_LASTING;
+  d.flags |= DESCRIPTOR_SETTLED | (o->claim.bound ? DESCRIPTOR_POLICY : 0);
   descriptor_set(o->fd, d);
 }
 

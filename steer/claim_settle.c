@@ -24,7 +24,7 @@ uint16_t claim_certain_port(const struct claim *c)
 static bool had_port(const struct claim *c)
 {
   if (c->outcome != CLAIM_OFFERED || !c->offer.by_range)
-    return c->had_port;
+    return c->had_port && !c->flow.binds;
   return range_is_heeded(c->offer.low, c->offer.high);
 }
 

@@ -32,7 +32,7 @@ enum descriptor_flag {
   DESCRIPTOR_EARLIER = 8, /* an earlier connect() had it; getsockname() may still say so */
   DESCRIPTOR_POLICY = 16, /* a rule bound it */
 
-  DESCRIPTOR_ADDRESS = 32,   /* bound to an address, and to no port yet */
+  DESCRIPTOR_ADDRESS = 32,   /* the program bound it to an address, with a port or without */
   DESCRIPTOR_OWN_RANGE = 64, /* the program set IP_LOCAL_PORT_RANGE */
   DESCRIPTOR_RANGED = 128,   /* a rule did, and the option is still set */
 };
@@ -40,10 +40,14 @@ enum descriptor_flag {
 struct descriptor {
   uint16_t port;
   uint8_t kind : 4;     /* enum socket_kind */
-  uint8_t puts_off : 4; /* 1: the program set IP_BIND_ADDRESS_NO_PORT itself */
+  uint8_t puts_off : 1; /* the program set IP_BIND_ADDRESS_NO_PORT itself */
+  uint8_t portless : 1; /* bound, and without a port after that */
   uint8_t flags;        /* enum descriptor_flag */
   uint32_t generation;  /* how often the number was closed or given, as far as a hook saw */
 };
+
+/* What no call on the socket takes away. */
+#define DESCRIPTOR_LASTING (DESCRIPTOR_ADDRESS | DESCRIPTOR_OWN_RANGE)
 
 /* Descriptors from here on are not remembered: everything about them is asked. */
 #define DESCRIPTORS (1 << 18)

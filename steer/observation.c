@@ -11,7 +11,8 @@
 
 static bool is_fresh(struct descriptor d)
 {
-  return d.kind != SOCKET_UNKNOWN && d.kind != SOCKET_OTHER && !(d.flags & ~DESCRIPTOR_OWN_RANGE);
+  return d.kind != SOCKET_UNKNOWN && d.kind != SOCKET_OTHER && !d.portless &&
+         !(d.flags & ~DESCRIPTOR_OWN_RANGE);
 }
 
 void observation_begin(struct observation *o, int fd)
@@ -51,6 +52,9 @@ bool observation_lacks_port(struct observation *o)
   bool lies = stream && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port;
   if (ours && (o->local.port == 0 || lies))
     return true;
+  bool known_port = d.flags & (DESCRIPTOR_EARLIER | DESCRIPTOR_POLICY) && d.port == o->local.port;
+  if (o->local.port && !known_port)
+    o->before.flags = d.flags |= DESCRIPTOR_ADDRESS; /* of a bind() that nobody saw */
   if (o->local.port)
     d.flags |= DESCRIPTOR_SETTLED;
   else if (errno == EAFNOSUPPORT)

@@ -44,11 +44,13 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
     if (asked.port)
       descriptor_bound_port(local.port);
     d.port = local.port;
+    d.portless = !local.port;
     d.flags = (uint8_t)((d.flags & DESCRIPTOR_OWN_RANGE) |
+                        (address_is_unspecified(local.address) ? 0 : DESCRIPTOR_ADDRESS) |
                         (asked.port       ? DESCRIPTOR_PROGRAM
                          : o->claim.bound ? DESCRIPTOR_POLICY
                                           : 0) |
-                        (local.port ? DESCRIPTOR_SETTLED : DESCRIPTOR_ADDRESS));
+                        (local.port ? DESCRIPTOR_SETTLED : 0));
     descriptor_set(o->fd, d);
   }
   observation_write(o, &e);
@@ -73,7 +75,7 @@ static void listen_ended(struct observation *o, int error)
   if (!error) {
     struct descriptor d = o->before;
     d.port = local.port;
-    d.flags = DESCRIPTOR_SETTLED;
+    d.flags = DESCRIPTOR_SETTLED | (d.flags & DESCRIPTOR_LASTING);
     descriptor_set(o->fd, d);
   }
   observation_write(o, &e);

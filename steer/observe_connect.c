@@ -58,7 +58,7 @@ static void drop_earlier_port(struct record_event *e, struct descriptor before, 
  * the program has bound anywhere. */
 static bool program_chose(struct descriptor before, uint16_t port)
 {
-  bool unseen = before.kind == SOCKET_UNKNOWN && !before.flags;
+  bool unseen = before.kind == SOCKET_UNKNOWN && !(before.flags & ~DESCRIPTOR_ADDRESS);
   if (before.flags & DESCRIPTOR_PROGRAM)
     return port && before.port == port;
   return port && unseen && descriptor_port_was_bound(port);
@@ -77,8 +77,7 @@ static void remember_connect(const struct observation *o, const struct record_ev
   bool by_policy = e->local_port && e->chosen_by == RECORD_POLICY;
   bool bound = o->claim.bound || policy_chose(d, e->local_port) ||
                (by_policy && e->transport == IPPROTO_UDP); /* which no later connect() gives back */
-  d.flags = (d.flags & (DESCRIPTOR_OWN_RANGE | DESCRIPTOR_ADDRESS)) |
-            (uint8_t)(o->claim.ranged ? DESCRIPTOR_RANGED : 0) |
+  d.flags = (d.flags & DESCRIPTOR_LASTING) | (uint8_t)(o->claim.ranged ? DESCRIPTOR_RANGED : 0) |
             (uint8_t)(o->claim.keeps ? DESCRIPTOR_ADDRESS : 0) |
             (uint8_t)(e->chosen_by == RECORD_PROGRAM ? DESCRIPTOR_PROGRAM
                       : bound                        ? DESCRIPTOR_POLICY

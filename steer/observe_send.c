@@ -75,10 +75,11 @@ static void write_datagram(struct observation *o, enum record_call call,
   if (local.port) {
     struct descriptor d = {.port = local.port,
                            .kind = o->before.kind,
-                           .flags = DESCRIPTOR_SETTLED,
+                           .flags = DESCRIPTOR_SETTLED | (o->before.flags & DESCRIPTOR_LASTING),
                            .generation = o->before.generation};
     d.flags |= e.chosen_by == RECORD_POLICY ? DESCRIPTOR_POLICY : 0;
     d.flags |= o->claim.ranged ? DESCRIPTOR_RANGED : 0;
+    d.flags |= o->claim.keeps ? DESCRIPTOR_ADDRESS : 0;
     observation_remember(o, d);
   }
 }

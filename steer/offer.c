@@ -86,7 +86,9 @@ int offer_bind_port(struct offering *o, uint16_t port)
   socklen_t size = endpoint_to(&local, family, &address);
   if (!is_same(o))
     return EBADF;
-  return sys_bind(o->fd, &address, size) ? errno : 0;
+  int error = sys_bind(o->fd, &address, size) ? errno : 0;
+  o->claim->had_port = error == EINVAL; /* __inet_bind(): it is bound, or in use */
+  return error;
 }
 
 /* Returns 0 or an errno. */
@@ -301,7 +303,6 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   if (error) {
     offer_restore_reuse(o);
     o->address_lost = has_address(c) && error != EINVAL; /* it has a port, with its address */
-    c->had_port = error == EINVAL;                       /* __inet_bind(): it is bound, or in use */
     return bind_failed(o, error);
   }
   c->bound = true;
