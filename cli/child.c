@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/proc.h"
+
 /* A terminal sends these to COMMAND too: they are its to heed. */
 static const int ignored[] = {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
 #define IGNORED (sizeof ignored / sizeof *ignored)
@@ -74,16 +76,8 @@ int child_start(struct child *child, char **argv)
 
 static char state_letter(pid_t pid)
 {
-  char path[64], text[512];
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-  FILE *f = fopen(path, "re");
-  if (!f)
-    return 0;
-  size_t n = fread(text, 1, sizeof text - 1, f);
-  fclose(f);
-  text[n] = '\0';
-  const char *paren = strrchr(text, ')');
-  return paren && paren[1] == ' ' ? paren[2] : 0;
+  struct proc_stat s;
+  return proc_stat(pid, &s) ? s.letter : '\0';
 }
 
 /* While berth is stopped it cannot see that COMMAND was continued, or killed, by itself. */

@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/look.h"
 #include "cli/match.h"
+#include "cli/proc.h"
 #include "cli/running.h"
 
 static const char usage[] =
@@ -52,12 +53,19 @@ struct request {
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+/* Of a process whose main thread has ended, /proc shows nothing but by another one. */
+static unsigned long with_thread(unsigned long pid)
+{
+  pid_t thread = proc_thread((pid_t)pid);
+  return thread ? (unsigned long)thread : pid;
+}
+
 /* The namespace of another process: its sockets by netlink, and its sysctls, which /proc shows to
  * whom is in it. */
 static bool enter(unsigned long pid)
 {
   char path[64];
-  snprintf(path, sizeof path, "/proc/%lu/ns/net", pid);
+  snprintf(path, sizeof path, "/proc/%lu/ns/net", with_thread(pid));
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd >= 0 && setns(fd, CLONE_NEWNET) == 0) {
     close(fd);
@@ -74,7 +82,7 @@ static const char *look_for_library(unsigned long pid)
 {
   char path[PATH_MAX];
   int others;
-  if (running_library((pid_t)pid, path, &others))
+  if (running_library((pid_t)with_thread(pid), path, &others))
     return "whether libberth.so is loaded cannot be seen";
   return path[0] ? "libberth.so is loaded" : "libberth.so is not loaded";
 }

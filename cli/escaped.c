@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/proc.h"
 #include "cli/running.h"
 
 #define MOST_PIDS (1 << 22) /* PID_MAX_LIMIT */
@@ -53,36 +54,6 @@ static size_t read_text(const char *path, char *text, size_t size)
 }
 
 /* --- who lives ----------------------------------------------------------------------------- */
-
-struct stat_line {
-  char name[64];
-  long threads;
-  uint64_t start; /* ticks since boot */
-  uint64_t
-      stack; /* where it began: drawn anew by each execve(2), kept by fork(2); 0 unless it may be
-                     looked into */
-};
-
-/* False where it has ended. */
-static bool read_stat(pid_t pid, struct stat_line *s)
-{
-  char path[64], text[1024], letter;
-  unsigned long long start, stack;
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-  read_text(path, text, sizeof text);
-  char *name = strchr(text, '('), *end = strrchr(text, ')');
-  if (!name || !end ||
-      sscanf(end + 1,
-             " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu %*u"
-             " %*d %*u %*u %*u %llu",
-             &letter, &s->threads, &start, &stack) != 4)
-    return false;
-  *end = '\0';
-  snprintf(s->name, sizeof s->name, "%s", name + 1);
-  s->start = start;
-  s->stack = stack;
-  return letter != 'X' && !(letter == 'Z' && s->threads <= 1);
-}
 
 static bool is_known(const struct escaped *e, pid_t pid)
 {
@@ -223,7 +194,7 @@ static void note_lost(struct escaped *e, pid_t pid, const char *name, const stru
   note(e, pid, name, j, unrecorded, lost.recording);
 }
 
-static void examine(struct escaped *e, struct seen_process *p, const struct stat_line *s)
+static void examine(struct escaped *e, struct seen_process *p, const struct proc_stat *s)
 {
   struct running r;
   const struct verdict *v = &r.judgement.verdict;
@@ -243,9 +214,9 @@ static void examine(struct escaped *e, struct seen_process *p, const struct stat
 
 static void look_at(struct escaped *e, size_t i)
 {
-  struct stat_line s;
+  struct proc_stat s;
   struct seen_process *p = &e->seen[i];
-  if (!read_stat(p->pid, &s) || (p->start && p->start != s.start)) {
+  if (!proc_stat(p->pid, &s) || !proc_lives(&s) || (p->start && p->start != s.start)) {
     forget(e, i);
     return;
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cli/process.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/namespace.h"
+#include "cli/proc.h"
 
 static bool same_boot(const struct record_reader *reader)
 {
@@ -21,38 +21,13 @@ static bool same_boot(const struct record_reader *reader)
   return n != 36 || !reader->boot_id[0] || memcmp(id, reader->boot_id, 36) == 0;
 }
 
-struct proc_stat {
-  char letter;
-  long threads;
-  unsigned long long start; /* ticks since boot */
-};
-
-/* False where there is no such process. */
-static bool ask_proc(uint32_t pid, struct proc_stat *p)
-{
-  char path[64], text[1024];
-  snprintf(path, sizeof path, "/proc/%u/stat", pid);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return false;
-  ssize_t n = read(fd, text, sizeof text - 1);
-  close(fd);
-  text[n > 0 ? n : 0] = '\0';
-  const char *after_name = strrchr(text, ')');
-  return after_name && sscanf(after_name + 1,
-                              " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
-                              " %ld %*d %llu",
-                              &p->letter, &p->threads, &p->start) == 3;
-}
-
 /* A pid has one holder at a time, so who holds it now and started before the row was taken is the
- * one who took it. A zombie with threads left is a process whose main thread has ended. */
+ * one who took it. */
 static bool lives(const struct record_process *row)
 {
   struct proc_stat p;
   uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
-  return ask_proc(row->pid, &p) && !(p.letter == 'Z' && p.threads <= 1) && p.letter != 'X' &&
-         p.start * tick <= row->claimed;
+  return proc_stat((pid_t)row->pid, &p) && proc_lives(&p) && p.start * tick <= row->claimed;
 }
 
 static const char *state_of(const struct record_process *row, bool this_boot)
@@ -91,13 +66,15 @@ bool process_any_running(struct record_reader *reader)
 /* The run of this process's destinations, and of its rules, from `*next` on: both are sorted by
  * process. */
 static void share_destinations(struct process *p, uint32_t process,
-                               const struct record_read_destination *all, size_t count,
-                               size_t *next)
+                               struct record_read_destination *all, size_t count, size_t *next)
 {
+  uint32_t most = summarise_ports(&p->row).distinct;
   while (*next < count && all[*next].process < process)
     ++*next;
   p->destinations = count ? all + *next : NULL;
   while (*next < count && all[*next].process == process) {
+    if (all[*next].distinct_ports > most) /* of all destinations, which is known exactly */
+      all[*next].distinct_ports = most;
     p->destination_count++;
     ++*next;
   }

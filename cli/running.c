@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/proc.h"
+
 #define LIBRARY "libberth.so"
 #define DELETED " (deleted)"
 
@@ -105,20 +107,6 @@ static bool was_asked(pid_t pid)
   return asked;
 }
 
-static bool lives(pid_t pid)
-{
-  char text[512], letter = 'X';
-  FILE *f = running_open(pid, "stat");
-  if (!f)
-    return false;
-  size_t n = fread(text, 1, sizeof text - 1, f);
-  fclose(f);
-  text[n] = '\0';
-  const char *after_name = strrchr(text, ')');
-  return after_name && sscanf(after_name + 1, " %c", &letter) == 1 && letter != 'Z' &&
-         letter != 'X';
-}
-
 static void judge_closed(pid_t pid, struct verdict *v)
 {
   struct stat s;
@@ -181,7 +169,8 @@ bool running_judge(pid_t pid, const char *preload, struct running *r)
 {
   int others = 0;
   *r = (struct running){0};
-  if (!lives(pid))
+  pid = proc_thread(pid);
+  if (!pid)
     return false;
   int error = running_library(pid, r->judgement.library, &others);
   if (error == ENOENT || error == ESRCH)

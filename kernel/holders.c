@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,28 +29,54 @@ static void add(struct reading *r, uint64_t inode, uint32_t pid)
   r->found.list[r->found.count++] = (struct holder){inode, pid};
 }
 
-/* Its descriptors that are sockets: links to "socket:[INODE]". */
-static void read_process(struct reading *r, int proc, const char *name)
+/* The descriptors in a folder that are sockets: links to "socket:[INODE]". Returns whether it has
+ * any descriptor. */
+static bool read_descriptors(struct reading *r, int proc, const char *path, uint32_t pid)
 {
-  char path[300], link[64];
+  char link[64];
   uint64_t inode;
-  snprintf(path, sizeof path, "%s/fd", name);
+  bool any = false;
   int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
   if (!directory) {
     if (fd >= 0)
       close(fd);
-    return;
+    return true; /* not to be seen */
   }
   for (struct dirent *e; (e = readdir(directory));) {
     ssize_t size = readlinkat(fd, e->d_name, link, sizeof link - 1);
     if (size <= 0)
       continue;
+    any = true;
     link[size] = '\0';
     if (sscanf(link, "socket:[%" SCNu64 "]", &inode) == 1)
-      add(r, inode, (uint32_t)strtoul(name, NULL, 10));
+      add(r, inode, pid);
   }
   closedir(directory);
+  return any;
+}
+
+/* A main thread that has ended shows no descriptors; the others go on with them. */
+static void read_process(struct reading *r, int proc, const char *name)
+{
+  char path[600];
+  uint32_t pid = (uint32_t)strtoul(name, NULL, 10);
+  snprintf(path, sizeof path, "%s/fd", name);
+  if (read_descriptors(r, proc, path, pid))
+    return;
+  snprintf(path, sizeof path, "%s/task", name);
+  int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *threads = fd >= 0 ? fdopendir(fd) : NULL;
+  bool any = false;
+  for (struct dirent *e; threads && !any && (e = readdir(threads));) {
+    snprintf(path, sizeof path, "%s/fd", e->d_name);
+    if (isdigit((unsigned char)e->d_name[0]))
+      any = read_descriptors(r, fd, path, pid);
+  }
+  if (threads)
+    closedir(threads);
+  else if (fd >= 0)
+    close(fd);
 }
 
 static int compare(const void *a, const void *b)
