@@ -174,11 +174,11 @@ static void warn_of_addresses(const char *path, const policy_image *p, uint32_t 
   if (!m.missing)
     return;
   prefix_text(m.first, 128, memcmp(m.first, mapped, sizeof mapped) == 0, false, first);
-  fflush(stdout);
-  fprintf(stderr,
-          "%s: /rules/%u/local_addresses: warning: this machine cannot send from %u of %u; the "
-          "first is %s: %s\n",
-          path, i, m.missing, m.asked, first, strerror(m.error));
+  remark(
+      path,
+      " /rules/%u/local_addresses: warning: this machine cannot send from %u of %u; the first is "
+      "%s: %s",
+      i, m.missing, m.asked, first, strerror(m.error));
 }
 
 /* Rules without `to` and `program` take all of a transport, and leave nothing to later ones. `taken`
@@ -198,9 +198,7 @@ static void warn_of_unreached(const char *path, const policy_image *p, uint32_t 
     }
   if (reached)
     return;
-  fflush(stdout);
-  fprintf(stderr, "%s: /rules/%u: warning: never reached: /rules/%u takes the rest\n", path, i,
-          last);
+  remark(path, " /rules/%u: warning: never reached: /rules/%u takes the rest", i, last);
 }
 
 static void print_policy(const char *path, const policy_image *p)

@@ -31,6 +31,9 @@ extern const struct command check_command, compile_command, doctor_command, env_
 /* "berth: WHERE: WHAT" on stderr. */
 __attribute__((format(printf, 2, 3))) void complain(const char *where, const char *what, ...);
 
+/* Says on stderr something of a file, as compilers do: "PATH:" and what follows. */
+__attribute__((format(printf, 2, 3))) void remark(const char *path, const char *what, ...);
+
 /* What is said of a recording whose reader is `broken`. */
 #define BROKEN "it shrank while it was read, or cannot be read any more"
 

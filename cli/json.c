@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/print.h"
 #include "record/text.h"
 
 json_t *json_text(const char *bytes)
@@ -41,14 +42,10 @@ static json_t *timestamp(uint64_t nanoseconds)
 
 static json_t *address_of(const uint8_t address[16], uint32_t scope, const struct text_style *style)
 {
-  char text[96], name[TEXT_SCOPE_SIZE] = "";
+  char text[96];
   struct text t = TEXT_INIT(text);
-  if (scope && style && style->scope_name)
-    style->scope_name(scope, name);
-  else if (scope)
-    snprintf(name, sizeof name, "%u", scope);
-  text_address(&t, address, name);
-  return json_string(text_end(&t));
+  print_address(&t, address, scope, style);
+  return json_text(text_end(&t));
 }
 
 static json_t *transport_of(unsigned protocol)
@@ -182,10 +179,11 @@ static json_t *rules(const struct process *p)
 static json_t *destinations(const struct process *p)
 {
   json_t *all = json_array();
+  struct text_style style = print_style(p->row.net_namespace);
   for (size_t i = 0; i < p->destination_count; i++) {
     const struct record_read_destination *d = &p->destinations[i];
     json_t *o = json_object();
-    set(o, "address", address_of(d->address, d->scope, NULL));
+    set(o, "address", address_of(d->address, d->scope, &style));
     set(o, "port", integer(d->port));
     set(o, "transport", transport_of(d->transport));
     set(o, "connects", integer(d->connects));

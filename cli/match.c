@@ -2,6 +2,7 @@
 #include "cli/match.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,22 @@ bool parse_ports(struct port_bits *set, const char *text, const char **problem)
   return true;
 }
 
+/* The interface behind a %, by its name here or its number, as lines have it. */
+static bool parse_scope(struct event_match *m, char *text, const char **problem)
+{
+  char *percent = strchr(text, '%');
+  unsigned long number;
+  if (!percent)
+    return true;
+  *percent = '\0';
+  m->peer_scope = if_nametoindex(percent + 1);
+  if (!m->peer_scope && parse_number(percent + 1, 1, UINT32_MAX, &number))
+    m->peer_scope = (uint32_t)number;
+  if (!m->peer_scope)
+    *problem = "there is no such interface here";
+  return m->peer_scope;
+}
+
 /* Cuts "ADDR[/LEN]" or "[ADDR][/LEN]" off the front of `text`. */
 static bool parse_address(struct event_match *m, char *text, const char **problem)
 {
@@ -60,7 +77,13 @@ static bool parse_address(struct event_match *m, char *text, const char **proble
     text[strlen(text) - 1] = '\0';
     text++;
   }
+  if (!parse_scope(m, text, problem))
+    return false;
   bool ipv4 = inet_pton(AF_INET, text, m->peer_address + 12) == 1;
+  if (ipv4 && m->peer_scope) {
+    *problem = "an IPv4 address has no interface";
+    return false;
+  }
   if (ipv4)
     m->peer_address[10] = m->peer_address[11] = 0xff;
   else if (inet_pton(AF_INET6, text, m->peer_address) != 1) {
@@ -133,6 +156,8 @@ bool event_matches(const struct event_match *m, const struct record_event *e)
   if (m->has_local_ports && !has(&m->local_ports, e->local_port))
     return false;
   if ((m->has_peer_ports || m->has_peer_address) && !has_peer(e))
+    return false;
+  if (m->peer_scope && m->peer_scope != e->peer_scope)
     return false;
   return (!m->has_peer_ports || has(&m->peer_ports, e->peer_port)) &&
          (!m->has_peer_address || same_prefix(m->peer_address, e->peer, m->peer_prefix));

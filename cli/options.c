@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,28 @@
 
 void complain(const char *where, const char *what, ...)
 {
-  char line[1024];
+  char line[1024], place[256];
   va_list list;
   va_start(list, what);
   vsnprintf(line, sizeof line, what, list);
   va_end(list);
+  snprintf(place, sizeof place, "%s", where);
   policy_make_plain(line); /* it may hold a file's name, which is anybody's */
-  fprintf(stderr, "berth: %s: %s\n", where, line);
+  policy_make_plain(place);
+  fprintf(stderr, "berth: %s: %s\n", place, line);
+}
+
+void remark(const char *path, const char *what, ...)
+{
+  char line[2 * PATH_MAX];
+  int n = snprintf(line, sizeof line, "%.*s:", PATH_MAX, path);
+  va_list list;
+  va_start(list, what);
+  vsnprintf(line + n, sizeof line - (size_t)n, what, list);
+  va_end(list);
+  policy_make_plain(line);
+  fflush(stdout);
+  fprintf(stderr, "%s\n", line);
 }
 
 bool parse_number(const char *text, unsigned long low, unsigned long high, unsigned long *value)

@@ -41,9 +41,9 @@ static policy_image *parse(const char *path, const char *json, size_t size)
   size_t image_size;
   policy_image *image = policy_parse(json, size, &image_size, &problems);
   for (size_t i = 0; i < problems.count; i++)
-    fprintf(stderr, "%s:%s\n", path, problems.lines[i]);
+    remark(path, "%s", problems.lines[i]);
   if (!image && !problems.count)
-    fprintf(stderr, "%s: out of memory\n", path);
+    remark(path, " out of memory");
   policy_problems_free(&problems);
   return image;
 }
@@ -68,7 +68,7 @@ enum exit_status policy_file_read(const char *where, const char *path, policy_im
   }
   const char *problem = policy_image_problem(bytes, size);
   if (problem) {
-    fprintf(stderr, "%s: %s\n", path, problem);
+    remark(path, " %s", problem);
     free(bytes);
     return EXIT_NO;
   }

@@ -42,21 +42,38 @@ static void print_json(FILE *out, const struct record_event *e, const struct eve
 {
   json_t *o = json_event(e, origin, style);
   if (reason[0])
-    json_object_set_new(o, "berth.why", json_string(reason));
+    json_object_set_new(o, "berth.why", json_text(reason));
   json_print(out, o);
+}
+
+struct text_style print_style(uint64_t net_namespace)
+{
+  static uint64_t net;
+  struct text_style style = {0};
+  if (!net)
+    net = own_namespace("net");
+  if (net && net_namespace == net)
+    style.scope_name = name_scope;
+  return style;
+}
+
+void print_address(struct text *t, const uint8_t address[16], uint32_t scope,
+                   const struct text_style *style)
+{
+  char name[TEXT_SCOPE_SIZE] = "";
+  if (scope && style->scope_name)
+    style->scope_name(scope, name);
+  else if (scope)
+    snprintf(name, sizeof name, "%u", scope);
+  text_address(t, address, name);
 }
 
 void print_event(const struct record_event *e, const struct event_origin *origin, void *context)
 {
-  static uint64_t net;
   const struct printer *p = context;
-  struct text_style style = {0};
   if (!event_matches(&p->match, e))
     return;
-  if (!net)
-    net = own_namespace("net");
-  if (net && origin->process->net_namespace == net)
-    style.scope_name = name_scope;
+  struct text_style style = print_style(origin->process->net_namespace);
   style.utc_offset = p->json ? 0 : utc_offset(e->time);
   const char *reason = p->reason ? p->reason(e, origin) : "";
   if (p->json)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "cli/json.h"
+#include "cli/print.h"
 #include "cli/process.h"
 #include "record/text.h"
 
@@ -94,15 +95,14 @@ static void print_durations(FILE *out, const struct record_process *row)
   putc('\n', out);
 }
 
-static void print_destination(FILE *out, const struct record_read_destination *d)
+static void print_destination(FILE *out, const struct record_read_destination *d,
+                              const struct text_style *style)
 {
-  char text[96], scope[TEXT_SCOPE_SIZE] = "";
+  char text[96];
   struct text t = TEXT_INIT(text);
   const char *transport = transport_name(d->transport);
   bool ipv4 = address_is_ipv4(d->address);
-  if (d->scope)
-    snprintf(scope, sizeof scope, "%u", d->scope);
-  text_address(&t, d->address, scope);
+  print_address(&t, d->address, d->scope, style);
   fprintf(out, ipv4 ? "  to           %s:%u" : "  to           [%s]:%u", text_end(&t), d->port);
   fprintf(out, " %s: connects %" PRIu64 ", failed %" PRIu64 ", local ports about %" PRIu64 "\n",
           transport ? transport : "?", d->connects, d->failed, d->distinct_ports);
@@ -111,8 +111,9 @@ static void print_destination(FILE *out, const struct record_read_destination *d
 static void print_destinations(FILE *out, const struct process *p)
 {
   size_t n = p->destination_count;
+  struct text_style style = print_style(p->row.net_namespace);
   for (size_t i = 0; i < n && i < DESTINATIONS_SHOWN; i++)
-    print_destination(out, &p->destinations[i]);
+    print_destination(out, &p->destinations[i], &style);
   if (n > DESTINATIONS_SHOWN)
     fprintf(out, "  to           %zu more destinations\n", n - DESTINATIONS_SHOWN);
   if (p->row.destinations_merged)

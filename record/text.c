@@ -147,6 +147,15 @@ static void text_ipv4(struct text *t, const uint8_t *octets)
   }
 }
 
+/* ::1.2.3.4 (RFC 4291 section 2.5.5.1), as inet_ntop(3), ss(8) and ip(8) write it; but not ::1. */
+static bool is_ipv4_compatible(const uint8_t *address)
+{
+  bool zeros = true;
+  for (int i = 0; i < 12; i++)
+    zeros &= !address[i];
+  return zeros && (address[12] || address[13]);
+}
+
 /* RFC 5952 section 4.2: the longest run of zero groups, the first of equals, is "::", and a
  * single zero group is not shortened. */
 static void text_ipv6(struct text *t, const uint8_t *address)
@@ -180,10 +189,15 @@ void text_address(struct text *t, const uint8_t address[16], const char *scope)
     text_ipv4(t, address + 12);
     return;
   }
-  text_ipv6(t, address);
+  if (is_ipv4_compatible(address)) {
+    text_string(t, "::");
+    text_ipv4(t, address + 12);
+  } else {
+    text_ipv6(t, address);
+  }
   if (scope[0]) {
     text_char(t, '%');
-    text_string(t, scope);
+    text_name(t, scope, TEXT_SCOPE_SIZE); /* an interface's name is anybody's */
   }
 }
 

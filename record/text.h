@@ -43,7 +43,8 @@ void text_hex(struct text *t, uint64_t value);
  * one field, moves no cursor and leaves the rest of the line where it is. */
 void text_name(struct text *t, const char *name, size_t size);
 
-/* A 16-byte address (v4-mapped: as IPv4), with %scope where scope is not "". RFC 5952. */
+/* A 16-byte address (v4-mapped: as IPv4), as inet_ntop(3) writes it (RFC 5952), with %scope where
+ * scope is not "": a name as by text_name(). */
 void text_address(struct text *t, const uint8_t address[16], const char *scope);
 
 /* NUL-terminates, in place of the last character if need be, and returns the start. */

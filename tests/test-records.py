@@ -2,10 +2,13 @@
 """What the records say is whole, and what they do not say is said: no event is lost in silence."""
 import os
 import resource
+import socket
 import subprocess
+import tempfile
 
 import berthtest
-from berthtest import LIBBERTH, Observed, berth, equal, log_of, program, stats_of
+from berthtest import (LIBBERTH, PROGRAMS, Observed, berth, equal, fresh_namespace, json_lines,
+                       log_of, program, stats_of, wait_for)
 from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
@@ -134,6 +137,79 @@ def test_tidy_needs_output():
         with open("/dev/full", "w") as full:
             done = berth("stats", "--tidy", place + "/berth", capture_output=False, stdout=full)
         equal((done.returncode, len(recordings(place + "/berth"))), (2, 2), "status, recordings")
+
+
+# --- one thing, said in one way --------------------------------------------------------------------
+
+def every_command(recording):
+    """What log and stats print of a recording, as text and as JSON."""
+    return [berth(command, *json, recording) for command in ("log", "stats")
+            for json in ([], ["--json"])]
+
+
+def test_interface_names():
+    """an interface of any name: its addresses are there, in log and in stats, and its bytes are not"""
+    fresh_namespace()
+    name = b"e\x1b[2J\xff\xc2\x9b"
+    subprocess.run(["ip", "link", "add", "name", name, "type", "veth", "peer", "name", "other"],
+                   check=True)
+    for words in (["addr", "add", "fe80::1/64", "dev", name, "nodad"], ["link", "set", "other", "up"],
+                  ["link", "set", name, "up"]):
+        subprocess.run(["ip", *words], check=True)
+    index = socket.if_nametoindex(os.fsdecode(name))
+    code = f"""
+        s = socket(AF_INET6, SOCK_DGRAM)
+        s.connect(('fe80::1', 9, 0, {index}))"""
+    wait_for(lambda: subprocess.run(program(code), capture_output=True).returncode == 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.berth"
+        equal(berth("run", "-q", "--record", path, "--", *program(code)).returncode, 0, "status")
+        for done in every_command(path):
+            assert "fe80::1%e?[2J??" in done.stdout, done.stdout
+            assert done.stdout.replace("\n", "").isprintable(), done.stdout
+        event, = log_of("-D", f"fe80::1%{index}", path)
+        equal(event["network.local.address"], "fe80::1%e?[2J??", "local address")
+        equal(log_of("-D", f"fe80::1%{index + 1}", path), [], "of another interface")
+        shown = berth("log", "--json", "-D", "fe80::1%" + os.fsdecode(name), path)
+        equal(json_lines(shown.stdout), [event], "by the interface's name")
+        row, = stats_of(path)
+        equal([d["address"] for d in row["destinations"]], [event["network.peer.address"]])
+
+
+def test_ports_about():
+    """the estimate of a destination's ports is no more than the exact number of all"""
+    o = Observed(program("""
+        for i in range(40000):
+            s = socket(AF_INET, SOCK_DGRAM)
+            s.connect(('127.0.0.1', 9 + i // 20000)); s.close()"""), events=16)
+    row, = o.stats
+    for d in row["destinations"]:
+        assert d["distinct_ports_estimate"] <= row["ports"]["distinct"], row
+
+
+def test_main_thread_ended():
+    """a process whose main thread has ended runs on, says each command, and holds its ports"""
+    with berthtest.running([f"{PROGRAMS}/leaving"]) as (process, recording):
+        event, = wait_for(lambda: os.path.exists(recording) and log_of(recording))
+        pid, port = event["process.pid"], event["network.local.port"]
+
+        def ended():
+            with open(f"/proc/{pid}/stat") as f:
+                return f.read().rpartition(") ")[2][0] == "Z"
+        wait_for(ended)
+        row, = stats_of(recording)
+        equal(row["berth.state"], "running", "stats")
+        reach = berth("reach", "-p", pid)
+        assert (reach.returncode, f"{pid}: reached\n" in reach.stdout) == (0, True), reach
+        doctor = berth("doctor", "-p", pid)
+        equal(doctor.returncode, 0, doctor.stderr)
+        assert f"process {pid}: libberth.so is loaded\n" in doctor.stdout, doctor.stdout
+        taken = berth("run", "--why", "--", *program(
+            f"socket().connect_ex(('127.0.0.1', 1)); s = socket(); s.bind(('', {port}))"))
+        assert f"leaving (pid {pid})" in taken.stderr, taken.stderr
+        process.communicate("\n", timeout=60)
+        row, = stats_of(recording)
+        equal(row["berth.state"], "exited", "stats")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,29 @@ static void addresses_follow_rfc_5952(void **state)
                                         "2001:db8::1:0:0:1",
                                         "1:2:3:4:5:6:7:8",
                                         "0:1:2:3:4:5:6:7",
-                                        "1:2:3:4:5:6:7:0"};
+                                        "1:2:3:4:5:6:7:0",
+                                        "::1.2.3.4",
+                                        "::0.1.0.0",
+                                        "::ffff:0:0:0"};
   for (size_t i = 0; i < sizeof written / sizeof *written; i++)
     expect_address(written[i], "");
+}
+
+/* Each combination of groups that are 0, 1 and 0xffff: but for v4-mapped ones, which are shown as
+ * IPv4. */
+static void addresses_are_written_as_by_inet_ntop(void **state)
+{
+  (void)state;
+  for (unsigned n = 0; n < 6561; n++) { /* 3 to the 8th */
+    uint8_t address[16] = {0};
+    char want[INET6_ADDRSTRLEN], got[96];
+    struct text t = TEXT_INIT(got);
+    for (unsigned i = 0, rest = n; i < 8; i++, rest /= 3)
+      address[2 * i] = address[2 * i + 1] = (uint8_t[]){0, 1, 0xff}[rest % 3];
+    inet_ntop(AF_INET6, address, want, sizeof want);
+    text_address(&t, address, "");
+    assert_string_equal(text_end(&t), want + (address_is_ipv4(address) ? strlen("::ffff:") : 0));
+  }
 }
 
 static void an_ipv6_scope_follows_a_percent_sign(void **state)
@@ -54,6 +74,9 @@ static void an_ipv6_scope_follows_a_percent_sign(void **state)
   struct text t = TEXT_INIT(out);
   text_address(&t, address, "eth0");
   assert_string_equal(text_end(&t), "fe80::1%eth0");
+  t = (struct text)TEXT_INIT(out);
+  text_address(&t, address, "e\x1b[2J\xff");
+  assert_string_equal(text_end(&t), "fe80::1%e?[2J?");
 }
 
 static void a_name_stays_one_harmless_field(void **state)
@@ -279,6 +302,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(addresses_follow_rfc_5952),
+      cmocka_unit_test(addresses_are_written_as_by_inet_ntop),
       cmocka_unit_test(an_ipv6_scope_follows_a_percent_sign),
       cmocka_unit_test(a_name_stays_one_harmless_field),
       cmocka_unit_test(a_name_hides_no_control),
