@@ -87,6 +87,8 @@ static void set_rule(json_t *o, const struct record_event *e, const char *rule)
     set(o, "berth.refused",
         json_sprintf(e->refused_high > e->refused_low ? "%u-%u" : "%u", e->refused_low,
                      e->refused_high));
+  if (e->forbidden)
+    set(o, "berth.forbidden", json_true());
   if (e->unsteered)
     set(o, "berth.unsteered", json_string(unsteered_word(e->unsteered)));
 }
@@ -216,8 +218,10 @@ json_t *json_process(const struct process *p)
   set(o, "version", integer(1));
   set_identity(o, p);
 #define COUNTER(name, field, help) set(group(o, #name), #field, integer(row->name##_##field));
+#define LATER_COUNTER COUNTER
 #include "record/counters.def"
 #undef COUNTER
+#undef LATER_COUNTER
   set(group(o, "events"), "torn", integer(p->torn.torn));
   if (p->torn.unsound)
     set(group(o, "events"), "unsound", integer(p->torn.unsound));

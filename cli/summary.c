@@ -42,6 +42,14 @@ static void print_ports(FILE *out, const struct record_process *row)
             s.lowest, s.highest, s.even, s.distinct - s.even);
 }
 
+static void print_forbidden(FILE *out, const struct record_process *row)
+{
+  if (row->forbidden_local_port || row->forbidden_steering)
+    fprintf(out,
+            "  forbidden    to ask the local port of %" PRIu64 " calls, to steer %" PRIu64 "\n",
+            row->forbidden_local_port, row->forbidden_steering);
+}
+
 static void print_counter(FILE *out, const char *name, uint64_t value, const char **separator)
 {
   if (!value)
@@ -144,6 +152,7 @@ static void print_process(FILE *out, const struct process *p)
   print_calls(out, &p->row);
   print_errors(out, &p->row);
   print_ports(out, &p->row);
+  print_forbidden(out, &p->row);
   print_rules(out, p);
   print_durations(out, &p->row);
   print_destinations(out, p);

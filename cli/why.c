@@ -197,6 +197,8 @@ static void say_kernel(struct sentence *s, const struct record_event *e, const c
     say(s, "rule %s steers no UDP socket that shares its port; ", rule);
   if (e->unsteered == RECORD_OWN_RANGE)
     say(s, "rule %s leaves sockets with an IP_LOCAL_PORT_RANGE of their own; ", rule);
+  if (e->unsteered == RECORD_FORBIDDEN)
+    say(s, "a sandbox (seccomp or Landlock) kept rule %s from offering a port; ", rule);
   if (e->transport == IPPROTO_UDP)
     say(s, "UDP: a random port, of either parity");
   else if (e->call == RECORD_BIND)

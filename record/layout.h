@@ -123,17 +123,28 @@ struct record_process {
   char version[16];                      /* of the berth that wrote the row, NUL-padded */
   char name[256]; /* of the file executed, without its folder, NUL-terminated */
 #define COUNTER(group, name, help) record_u64 group##_##name;
+#define LATER_COUNTER(group, name, help)
 #include "counters.def"
 #undef COUNTER
+#undef LATER_COUNTER
   record_u64 destinations_merged; /* connects to destinations that found no row */
   record_u64 rules_merged;        /* what rules took that found no row */
   record_u64 duration_max;
   record_u64 errors[RECORD_ERRNOS];
   record_u64 durations[RECORD_DURATION_BUCKETS];
   record_u64 ports[RECORD_PORT_WORDS]; /* a bit for each local port a connect or send had */
+  /* What came later, in the room that a row had left: zeros where an older berth wrote it. */
+#define COUNTER(group, name, help)
+#define LATER_COUNTER(group, name, help) record_u64 group##_##name;
+#include "counters.def"
+#undef COUNTER
+#undef LATER_COUNTER
+  record_u32 in_call; /* where there are filters of seccomp(2): the number of the system call that
+                         berth is making; 0: none */
 };
 #define RECORD_PROCESS_STRIDE 12288
 static_assert(offsetof(struct record_process, calls_connect) == 328, "layout");
+static_assert(offsetof(struct record_process, forbidden_local_port) == 12232, "layout");
 static_assert(sizeof(struct record_process) <= RECORD_PROCESS_STRIDE, "a row fits its stride");
 
 /* How many different local ports went to one destination: 128 bitmaps of 16 bits, bit k of
@@ -212,7 +223,8 @@ struct record_event {
   uint32_t rule;     /* number of a row of rules, plus 1; 0: no rule took it, or none had room */
   uint32_t tries;    /* candidates offered to the kernel */
   uint8_t unsteered; /* enum above */
-  uint8_t reserved1[3];
+  uint8_t forbidden; /* 1: a filter of seccomp(2) forbade to ask for the local port */
+  uint8_t reserved1[2];
   uint16_t refused_low, refused_high; /* of the candidates that were refused, the last; 0: none */
   uint32_t reserved2[6];
 };

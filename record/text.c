@@ -387,6 +387,8 @@ void text_event(struct text *t, const struct record_event *e, const char *name, 
   text_char(t, ' ');
   text_u64(t, e->duration / 1000);
   text_string(t, "us");
+  if (e->forbidden)
+    text_string(t, " forbidden");
   if (e->chosen_by != RECORD_POLICY && rule_took(e, rule))
     text_rule(t, e, " rule", rule);
   if (e->unsteered) {

@@ -207,6 +207,7 @@ static uint32_t count_rule(const struct record_map *map, uint32_t process,
   add_if(&row->kernel, s->kernel);
   add_if(&row->outside, s->outside);
   add_if(&row->stuck, s->stuck);
+  add_if(&row->forbidden, s->forbidden);
   if (s->tries)
     add(&row->tries, s->tries);
   return (uint32_t)(((unsigned char *)row - map->rules) / RECORD_RULE_STRIDE) + 1;
@@ -267,6 +268,8 @@ void record_write(const struct record_map *map, uint32_t process, struct record_
   struct record_process *row = record_row(map, process);
   record_steer(e, s);
   count(row, e);
+  add_if(&row->forbidden_local_port, e->forbidden);
+  add_if(&row->forbidden_steering, s && s->forbidden);
   if (s)
     e->rule = count_rule(map, process, s);
   if (has_destination(e)) {

@@ -57,7 +57,8 @@ struct record_steering {
   uint16_t refused_low, refused_high; /* the last one that it refused; 0: none */
   uint8_t via;                        /* enum record_via: how the last one was offered */
   uint8_t unsteered;                  /* enum record_unsteered */
-  bool claimed, exhausted, kernel, outside, stuck; /* counters to raise by one; matched always is */
+  bool claimed, exhausted, kernel, outside, stuck,
+      forbidden; /* counters to raise by one; matched always is */
 };
 
 /* Fills in e->tries, via and unsteered, and 0 for the rule: all that an event which goes into no

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy/pool.h"
+#include "record/sys.h"
 #include "record/text.h"
 #include "steer/observation.h"
 #include "steer/offer.h"
@@ -36,8 +37,11 @@ static uint8_t transport_of(uint16_t protocol)
 uint8_t claim_transport(struct observation *o)
 {
   bool seen = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
-  if (!seen && socket_option(o->fd, SOL_SOCKET, SO_TYPE) == SOCK_RAW)
+  int type = seen ? 0 : socket_option(o->fd, SOL_SOCKET, SO_TYPE);
+  if (type == SOCK_RAW)
     return 0; /* whatever protocol it carries, it has no port */
+  if (!seen && !type)
+    o->claim.forbidden = errno == SYS_FORBIDDEN;
   return transport_of(observation_protocol(o));
 }
 
@@ -128,10 +132,14 @@ static bool keeps_address(struct observation *o)
 
 /* --- offers ---------------------------------------------------------------------------------- */
 
+/* A sandbox that forbids bind(2) forbids it of most ports (Landlock's rules name them one by one):
+ * where so many were refused, and no other answer came, the rest of a set is not tried. */
+#define MOST_DENIED 16
+
 static bool may_offer(const struct claim *c)
 {
   uint32_t tries = c->rule->rule->tries;
-  return !tries || c->tries < tries;
+  return (!tries || c->tries < tries) && !(c->denied >= MOST_DENIED && c->denied == c->tries);
 }
 
 /* It was the port, or else there is none that will do: then the call ends as the kernel's own. */
@@ -212,6 +220,8 @@ static void end_exhausted(struct offering *o, enum offer_answer answer)
   offer_restore_reuse(o);
   offer_restore_address(o);
   c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;
+  if (c->denied && c->denied == c->tries)
+    c->unsteered = RECORD_FORBIDDEN;
   if (c->outcome == CLAIM_FELL_BACK) {
     offer_call(o);
     return;
@@ -272,6 +282,17 @@ static long call_plainly(const struct observation *o, claim_call *call, const vo
   return call(arguments);
 }
 
+/* The call, of which a sandbox forbids to find out what a rule would do with it: refused where the
+ * policy is to be kept at any price, unless it is known that no rule steers it. */
+static long call_unasked(struct observation *o, bool may_be_steered, claim_call *call,
+                         const void *arguments)
+{
+  if (!may_be_steered || !rules_strict())
+    return call_plainly(o, call, arguments);
+  errno = EPERM;
+  return -1;
+}
+
 /* What no policy could have steered goes on. */
 static long refuse(struct observation *o, claim_call *call, const void *arguments)
 {
@@ -288,8 +309,12 @@ static long claim(struct observation *o, const struct endpoint *peer, claim_call
   if (rules_refused())
     return refuse(o, call, arguments);
   if (!finds_rule(o, peer) || !may_steer(o)) {
+    struct claim *c = &o->claim;
+    bool steers = !c->rule || c->rule->rule->steers;
     claim_restore_range(o->fd);
-    return call_plainly(o, call, arguments);
+    if (c->forbidden && c->rule && steers)
+      c->unsteered = RECORD_FORBIDDEN;
+    return call_unasked(o, c->forbidden && steers, call, arguments);
   }
   return steer(o, call, arguments);
 }
@@ -297,7 +322,7 @@ static long claim(struct observation *o, const struct endpoint *peer, claim_call
 /* The kernel takes no sockaddr that is longer (move_addr_to_kernel() in net/socket.c). */
 #define LONGEST sizeof(struct sockaddr_storage)
 
-/* Where a sandbox lets nobody ask, the call is made as it is, and its event says so. */
+/* Where a sandbox lets nobody ask, the event says so. */
 static bool may_read(struct observation *o, const struct sockaddr *address, socklen_t size)
 {
   if (size > LONGEST)
@@ -307,13 +332,22 @@ static bool may_read(struct observation *o, const struct sockaddr *address, sock
   return answer == MEMORY_READABLE;
 }
 
+/* What is at the address is not known: of a socket that nobody saw made, the family neither. */
+static long call_unread(struct observation *o, claim_call *call, const void *arguments)
+{
+  bool is_ours = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
+  return call_unasked(o, o->claim.forbidden && is_ours, call, arguments);
+}
+
 long claim_connect(struct observation *o, const struct sockaddr *address, socklen_t size,
                    claim_call *call, const void *arguments)
 {
   struct endpoint peer;
   if (!rules_any())
     return call(arguments);
-  if (!may_read(o, address, size) || !endpoint_from(&peer, address, size))
+  if (!may_read(o, address, size))
+    return call_unread(o, call, arguments);
+  if (!endpoint_from(&peer, address, size))
     return call_plainly(o, call, arguments);
   o->claim.family = (sa_family_t)endpoint_family(address, size);
   return claim(o, &peer, call, arguments);
@@ -331,8 +365,9 @@ long claim_sendto(struct observation *o, int flags, const struct sockaddr *addre
   struct endpoint peer;
   if (!rules_any())
     return call(arguments);
-  if (!may_read(o, address, size) || !observation_endpoint(&peer, address, size) ||
-      !may_choose(o, flags))
+  if (!may_read(o, address, size))
+    return call_unread(o, call, arguments);
+  if (!observation_endpoint(&peer, address, size) || !may_choose(o, flags))
     return call_plainly(o, call, arguments);
   o->claim.family = (sa_family_t)endpoint_family(address, size);
   return claim(o, &peer, call, arguments);
@@ -346,7 +381,7 @@ long claim_sendmsg(struct observation *o, int flags, const struct msghdr *messag
   enum memory answer = memory_ask(o->fd, message, sizeof *message);
   o->claim.forbidden = answer == MEMORY_UNKNOWN;
   if (answer != MEMORY_READABLE)
-    return call_plainly(o, call, arguments);
+    return call_unread(o, call, arguments);
   struct msghdr m;
   memcpy(&m, (const void *)message, sizeof m);
   socklen_t size = m.msg_namelen;

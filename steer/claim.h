@@ -47,6 +47,7 @@ struct claim {
   struct candidates_flow flow;
   struct candidate offer;
   struct candidate refused; /* the last one that was; zeros: none */
+  uint32_t denied;          /* candidates that bind(2) refused with EACCES */
   uint32_t tries;
   enum claim_outcome outcome;
   uint16_t protocol;  /* IPPROTO_* of the socket */
@@ -58,7 +59,7 @@ struct claim {
   bool ranged;        /* IP_LOCAL_PORT_RANGE is still set */
   bool had_port;      /* of which no hook saw where it came from: bind() tells, EINVAL */
   bool stuck;         /* and the connection refused for it: see berth-policy(5) */
-  bool forbidden;     /* a sandbox forbids to ask what the call is about */
+  bool forbidden;     /* a sandbox forbids what it would take to know whether to steer */
   struct candidates candidates; /* the last: claim_begin() leaves it to candidates_begin() */
 };
 

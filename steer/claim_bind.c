@@ -48,6 +48,8 @@ static enum offer_answer offer_port(struct offering *o)
   o->claim->via = RECORD_VIA_BIND;
   o->error = offer_bind_port(o, port);
   o->result = o->error ? -1 : 0;
+  if (o->error == SYS_FORBIDDEN)
+    return offer_nothing(o);
   bool refused = o->error == EADDRINUSE || (o->error == EACCES && port < unprivileged);
   return refused ? OFFER_REFUSED : OFFER_ANSWERED;
 }
@@ -81,14 +83,14 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
                               .arguments = arguments};
   if (c->flow.transport == POLICY_TCP)
     offer_set_reuse(&offering, false);
+  c->outcome = CLAIM_OFFERED;
   enum offer_answer answer = offer_set(&offering);
   offer_restore_reuse(&offering);
-  c->outcome = CLAIM_OFFERED;
   if (answer == OFFER_REFUSED) {
     c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;
     offering.error = EADDRINUSE;
   } else {
-    c->bound = !offering.error;
+    c->bound = !offering.error && c->outcome == CLAIM_OFFERED;
   }
   if (c->outcome == CLAIM_FELL_BACK)
     offer_call(&offering);
@@ -130,7 +132,9 @@ static bool asks_for_port(struct observation *o, const struct sockaddr *address,
   if (family == AF_UNSPEC)
     family = memcmp(asked->address, any, sizeof any) ? AF_UNSPEC : AF_INET;
   o->claim.family = (sa_family_t)family;
-  return family == socket_option(o->fd, SOL_SOCKET, SO_DOMAIN);
+  int domain = socket_option(o->fd, SOL_SOCKET, SO_DOMAIN);
+  o->claim.forbidden = !domain && errno == SYS_FORBIDDEN;
+  return family == domain;
 }
 
 /* A socket whose port was put off is bound as far as the program knows: a second bind() fails. */

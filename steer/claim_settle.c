@@ -12,6 +12,12 @@ static bool offered(const struct claim *c, uint16_t port)
   return c->outcome == CLAIM_OFFERED && port >= c->offer.low && port <= c->offer.high;
 }
 
+/* Of a window, where a filter forbids to ask which port of it the kernel took. */
+static bool has_hidden_port(const struct claim *c, const struct record_event *e)
+{
+  return c->outcome == CLAIM_OFFERED && e->forbidden && e->result != RECORD_FAILED;
+}
+
 uint16_t claim_certain_port(const struct claim *c)
 {
   bool single = c->outcome == CLAIM_OFFERED && c->offer.low == c->offer.high;
@@ -48,22 +54,25 @@ const struct record_steering *claim_settle(struct observation *o, struct record_
   if (!c->rule)
     return NULL;
   bool in_set = port && port_set_index(&c->rule->set, port, &index);
-  bool given = in_set && offered(c, port);
+  bool given = in_set ? offered(c, port) : has_hidden_port(c, e);
   bool kept = in_set && e->chosen_by == RECORD_POLICY; /* of an earlier call */
   *s = (struct record_steering){.rule = c->rule->name};
   s->tries = c->tries;
   s->refused_low = c->refused.low;
   s->refused_high = c->refused.high;
   s->via = c->tries ? c->via : RECORD_VIA_NONE;
-  s->unsteered = c->outcome == CLAIM_FELL_BACK ? RECORD_EXHAUSTED : c->unsteered;
+  s->unsteered = c->unsteered;
+  if (c->outcome == CLAIM_FELL_BACK && !c->unsteered)
+    s->unsteered = RECORD_EXHAUSTED;
+  s->forbidden = c->unsteered == RECORD_FORBIDDEN;
   s->claimed = (given || kept) && e->error != EADDRNOTAVAIL; /* else it is stuck */
-  s->exhausted = c->outcome == CLAIM_EXHAUSTED || c->outcome == CLAIM_FELL_BACK;
+  s->exhausted = !s->forbidden && (c->outcome == CLAIM_EXHAUSTED || c->outcome == CLAIM_FELL_BACK);
   s->kernel = c->outcome == CLAIM_FELL_BACK;
   s->outside = c->rule->rule->steers && port && !in_set;
   s->stuck = c->stuck;
   if (given || c->outcome == CLAIM_EXHAUSTED)
     e->chosen_by = RECORD_POLICY;
-  if (given)
+  if (given && port)
     hold(o, candidates_granted(&c->candidates, port, c->bound));
   else if (port && e->chosen_by == RECORD_KERNEL && had_port(c))
     e->chosen_by = RECORD_PROGRAM;

@@ -71,6 +71,8 @@ enum memory memory_ask(int fd, const void *p, size_t size)
   if (size < 4) /* the four bytes around them: they lie on the same page */
     first &= ~(uintptr_t)3;
   enum memory answer = four_bytes(fd, first);
+  if (answer == MEMORY_UNKNOWN)
+    return memory_ask_all(p, size);
   if (answer != MEMORY_READABLE || first / PAGE == last / PAGE)
     return answer;
   return four_bytes(fd, last & ~(uintptr_t)3);

@@ -11,7 +11,7 @@
 enum memory {
   MEMORY_UNREADABLE,
   MEMORY_READABLE,
-  MEMORY_UNKNOWN, /* a sandbox lets nobody ask, or the descriptor is no socket */
+  MEMORY_UNKNOWN, /* a sandbox lets nobody ask */
 };
 
 /* Whether they lie on this thread's stack, above the caller: no system call. */
@@ -19,7 +19,7 @@ bool memory_is_on_stack(const void *p, size_t size);
 
 /* Whether `size` bytes (2 to one page) at `p` may be read. Of what is not on the stack the kernel is
  * asked, on the socket `fd`, so that a bad pointer is an answer and not a fault: one system call, two
- * across a page's end. */
+ * across a page's end; or, where that is forbidden or `fd` is no socket, as memory_ask_all() does. */
 enum memory memory_ask(int fd, const void *p, size_t size);
 
 /* The same of any number of bytes, without a socket: a system call a page. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "record/clock.h"
+#include "record/sys.h"
 #include "steer/recorder.h"
 #include "steer/socket.h"
 
@@ -20,6 +21,7 @@ void observation_begin(struct observation *o, int fd)
   o->fd = fd;
   o->before = descriptor_begin(fd);
   o->fresh = is_fresh(o->before);
+  o->forbidden = false;
   o->protocol = 0;
   o->local = (struct endpoint){0};
   o->state = -1;
@@ -52,6 +54,10 @@ bool observation_lacks_port(struct observation *o)
   bool lies = stream && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port;
   if (ours && (o->local.port == 0 || lies))
     return true;
+  if (!ours && errno == SYS_FORBIDDEN) {
+    o->claim.forbidden = true;
+    return o->fresh;
+  }
   bool known_port = d.flags & (DESCRIPTOR_EARLIER | DESCRIPTOR_POLICY) && d.port == o->local.port;
   if (o->local.port && !known_port)
     o->before.flags = d.flags |= DESCRIPTOR_ADDRESS; /* of a bind() that nobody saw */
@@ -121,12 +127,23 @@ bool observation_endpoint(struct endpoint *asked, const struct sockaddr *address
   return endpoint_from(asked, (struct sockaddr *)&in, sizeof in);
 }
 
+bool observation_local(struct observation *o, struct endpoint *local, int error)
+{
+  if (socket_local(o->fd, local))
+    return true;
+  o->forbidden = errno == SYS_FORBIDDEN;
+  if (o->forbidden && (!error || error == EINPROGRESS))
+    local->port = claim_certain_port(&o->claim);
+  return o->forbidden;
+}
+
 struct record_event observation_event(const struct observation *o, enum record_call call, int error)
 {
   struct record_event e = {
       .time = o->time,
       .duration = o->ended - o->began,
       .fd = (uint32_t)o->fd,
+      .forbidden = o->forbidden,
       .call = (uint8_t)call,
       .result = error == 0             ? RECORD_OK
                 : error == EINPROGRESS ? RECORD_IN_PROGRESS

@@ -43,6 +43,10 @@ bool observation_may_read(const struct observation *o, const struct sockaddr *ad
 /* endpoint_from(), and AF_UNSPEC for AF_INET, as bind() and UDP's sends take it. */
 bool observation_endpoint(struct endpoint *e, const struct sockaddr *address, socklen_t size);
 
+/* getsockname(), after the call: false where the socket is none of AF_INET and AF_INET6, or gone.
+ * Where a filter forbids to ask, what is known without: the port that a rule's only candidate was. */
+bool observation_local(struct observation *o, struct endpoint *local, int error);
+
 /* An event of the call, which has ended: `error` is 0 or its errno. */
 struct record_event observation_event(const struct observation *o, enum record_call call,
                                       int error);

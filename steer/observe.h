@@ -27,6 +27,7 @@ struct observation {
   int error;                   /* errno before the call, put back after it */
   uint64_t time, began, ended; /* CLOCK_REALTIME, then CLOCK_MONOTONIC */
   struct descriptor before;
+  bool forbidden;        /* a filter forbids to ask for the local port */
   bool fresh;            /* nothing but socket(2) was done with it, as far as one remembers */
   uint16_t protocol;     /* observation_protocol()'s, once asked; 0: not yet */
   struct endpoint local; /* once observation_lacks_port() has asked */

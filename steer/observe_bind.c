@@ -32,8 +32,10 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
 {
   struct endpoint asked, local;
   if (!observation_end(o, error) || !observation_may_read(o, address, size, error) ||
-      !observation_endpoint(&asked, address, size) || !socket_local(o->fd, &local))
+      !observation_endpoint(&asked, address, size) || !observation_local(o, &local, error))
     return;
+  if (o->forbidden && !error && asked.port)
+    local = asked; /* the kernel has given what was asked for */
   struct record_event e = observation_event(o, RECORD_BIND, error);
   e.transport = observation_protocol(o);
   e.chosen_by = asked.port ? RECORD_PROGRAM : RECORD_KERNEL;
@@ -67,7 +69,7 @@ static void listen_ended(struct observation *o, int error)
 {
   struct endpoint local;
   if (!observation_end(o, error) || error == EOPNOTSUPP || error == EINVAL ||
-      !socket_local(o->fd, &local))
+      !observation_local(o, &local, error))
     return;
   struct record_event e = observation_event(o, RECORD_LISTEN, error);
   e.transport = observation_protocol(o);

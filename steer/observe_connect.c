@@ -99,7 +99,7 @@ static bool local_of(struct observation *o, const struct endpoint *peer, int err
                      struct endpoint *local)
 {
   if (observation_is_same(o))
-    return socket_local(o->fd, local) || errno != EAFNOSUPPORT;
+    return observation_local(o, local, error) || errno != EAFNOSUPPORT;
   memset(local, 0, sizeof *local);
   if (address_is_ipv4(peer->address))
     memset(local->address + 10, 0xff, 2);

@@ -64,15 +64,15 @@ static void write_datagram(struct observation *o, enum record_call call,
                            const struct endpoint *peer, int error)
 {
   struct endpoint local;
-  if (!observation_is_same(o) || !socket_local(o->fd, &local) ||
-      (local.port == 0 && error != EAGAIN))
+  if (!observation_is_same(o) || !observation_local(o, &local, error) ||
+      (local.port == 0 && error != EAGAIN && !o->forbidden))
     return;
   struct record_event e = observation_event(o, call, error);
   e.transport = observation_protocol(o);
   observation_put_local(&e, &local);
   observation_put_peer(&e, peer);
   observation_write(o, &e);
-  if (local.port) {
+  if (local.port || !error) {
     struct descriptor d = {.port = local.port,
                            .kind = o->before.kind,
                            .flags = DESCRIPTOR_SETTLED | (o->before.flags & DESCRIPTOR_LASTING),

@@ -142,15 +142,36 @@ static enum offer_answer call_plainly(struct offering *o)
   return OFFER_ANSWERED;
 }
 
+enum offer_answer offer_nothing(struct offering *o)
+{
+  o->claim->unsteered = RECORD_FORBIDDEN;
+  if (!rules_strict())
+    return call_plainly(o);
+  offer_restore_range(o);
+  offer_restore_reuse(o);
+  offer_restore_address(o);
+  o->claim->outcome = CLAIM_LEFT;
+  o->result = -1;
+  o->error = EPERM;
+  return OFFER_ANSWERED;
+}
+
+/* Of an option or a bind(2): by a filter that was asked, or one that nobody knows of. */
+static bool is_forbidden(int error)
+{
+  return error == SYS_FORBIDDEN || error == EPERM || error == ENOSYS;
+}
+
 enum offer_answer offer_address(struct offering *o)
 {
   if (!takes_family(o))
     return call_plainly(o);
-  switch (bind_address(o)) {
-  case 0: return OFFER_REFUSED;
-  case EADDRNOTAVAIL: return OFFER_NO_ADDRESS;
-  default: return call_plainly(o);
-  }
+  int error = bind_address(o);
+  if (!error)
+    return OFFER_REFUSED;
+  if (error == EADDRNOTAVAIL)
+    return OFFER_NO_ADDRESS;
+  return is_forbidden(error) || error == EACCES ? offer_nothing(o) : call_plainly(o);
 }
 
 /* Older kernels do not know the option, or not for sockets of that kind, and a sandbox may forbid
@@ -162,7 +183,7 @@ static enum offer_answer offer_instead_of_range(struct offering *o, int error)
   range_refused(o->fd, c->protocol, error);
   c->flow.rangeless = true;
   if (c->rule->rule->via == POLICY_RANGE)
-    return OFFER_REFUSED;
+    return is_forbidden(error) ? offer_nothing(o) : OFFER_REFUSED;
   offer->high = offer->low;
   offer->count = 1;
   offer->by_range = false;
@@ -273,12 +294,15 @@ bool offer_lacks_source(struct offering *o)
   return false;
 }
 
-/* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start). */
+/* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start, Landlock,
+ * SELinux). */
 static enum offer_answer bind_failed(struct offering *o, int error)
 {
+  if (is_forbidden(error))
+    return offer_nothing(o);
   switch (error) {
-  case EADDRINUSE:
-  case EACCES: return OFFER_REFUSED;
+  case EACCES: o->claim->denied++; return OFFER_REFUSED;
+  case EADDRINUSE: return OFFER_REFUSED;
   case EADDRNOTAVAIL: return o->claim->keeps ? call_plainly(o) : OFFER_NO_ADDRESS;
   default: return call_plainly(o);
   }

@@ -45,6 +45,7 @@ static uint64_t take_row(const struct record_map *map)
     return none;
   }
   record_mark(map, row, RECORD_RUNNING);
+  gate_watch(record_is_shared_row(map, row) ? NULL : &record_row(map, row)->in_call);
   return mine;
 }
 
@@ -122,6 +123,7 @@ extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), voi
 
 static void forked(void)
 {
+  gate_watch(NULL); /* the row is its parent's */
   self_forked();
   identity_forked();
 }

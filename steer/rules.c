@@ -20,7 +20,7 @@ static struct {
   struct active_rule *active;
   uint32_t *numbers; /* of the active ones, for policy_match() */
   uint32_t count;
-  bool refused, binds_late;
+  bool refused, strict, binds_late;
   struct policy_state state;
 } rules;
 
@@ -191,6 +191,16 @@ bool rules_any(void)
 bool rules_refused(void)
 {
   return rules.refused;
+}
+
+void rules_be_strict(void)
+{
+  rules.strict = true;
+}
+
+bool rules_strict(void)
+{
+  return rules.strict;
 }
 
 bool rules_bind_late(void)

@@ -49,6 +49,10 @@ void rules_begin(void);
 /* Whether there is anything for a hook to steer: the only question an observer asks. */
 bool rules_any(void);
 bool rules_refused(void);
+
+/* The policy is to be kept at any price: what a sandbox keeps from being steered is refused. */
+void rules_be_strict(void);
+bool rules_strict(void);
 bool rules_bind_late(void);
 uint32_t rules_count(void);  /* in the policy, whichever program they are for */
 uint32_t rules_active(void); /* for this one */

@@ -188,6 +188,8 @@ static void set_policy(const struct start_environment *e)
     warn("BERTH_POLICY", is_inline ? POLICY_INLINE "..." : e->policy, wrong);
   if (wrong && strict)
     rules_refuse();
+  else if (strict)
+    rules_be_strict();
   policy_place = wrong ? NULL : is_inline ? "in BERTH_POLICY" : policy;
 }
 

@@ -37,7 +37,7 @@ for command in $("$BERTH" -h | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
 done
 
 # Each counter: its key, and on the next line its help.
-counters=$(sed -n 's/^COUNTER(\([a-z_]*\), \([a-z_]*\), "\(.*\)")$/\1.\2 \3./p' \
+counters=$(sed -n 's/^\(LATER_\)\{0,1\}COUNTER(\([a-z_]*\), \([a-z_]*\), "\(.*\)")$/\2.\3 \4./p' \
 	"$srcdir/record/counters.def")
 rule_counters=$(sed -n 's/^RULE_COUNTER(\([a-z_]*\), "\(.*\)")$/rules[].\1 \2./p' \
 	"$srcdir/record/rule_counters.def")

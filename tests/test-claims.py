@@ -213,7 +213,7 @@ def check_counters(events, stats):
         lost = [e for e in own if "error.type" in e]
         equal({k: v for k, v in rule.items() if k != "name"},
               {"matched": len(own), "claimed": len(own) - len(lost), "exhausted": len(lost),
-               "kernel": 0, "outside": 0, "stuck": 0,
+               "kernel": 0, "outside": 0, "stuck": 0, "forbidden": 0,
                "tries": sum(e.get("berth.tries", 0) for e in own)}, f"counters of the rule {name}")
 
 

@@ -208,11 +208,11 @@ static void statistics_of_rules_as_json(void **state)
   write_all(f);
   char *line = summary_of(f, true);
   json_t *o = object_at(line, 0), *rules = json_object_get(o, "rules");
-  json_t *want = json_pack("[{ss si si si si si si si} {ss si si si si si si si}]", /**/
-                           "name", "caf?", "matched", 1, "claimed", 0, "exhausted", 1, "kernel", 1,
-                           "outside", 1, "tries", 0, "stuck", 0, /**/
+  json_t *want = json_pack("[{ss si si si si si si si si} {ss si si si si si si si si}]", "name",
+                           "caf?", "matched", 1, "claimed", 0, "exhausted", 1, "kernel", 1,
+                           "outside", 1, "tries", 0, "stuck", 0, "forbidden", 0, /**/
                            "name", "shard 3", "matched", 1, "claimed", 1, "exhausted", 0, "kernel",
-                           0, "outside", 0, "tries", 2, "stuck", 0);
+                           0, "outside", 0, "tries", 2, "stuck", 0, "forbidden", 0);
   assert_non_null(want);
   assert_true(json_equal(rules, want));
   assert_int_equal(json_integer_value(json_object_get(o, "rules_merged")), 1);
