@@ -24,52 +24,10 @@ say() {
 	[ $# -eq 0 ] || printf '$ %s\n' "$@"
 }
 
-cat >"$work/server.py" <<'PYTHON'
-import http.server
-import sys
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-
-
-server = Server(("127.0.0.1", 0), Handler)
-with open(sys.argv[1], "w") as f:
-    print(server.server_port, file=f)
-server.serve_forever()
-PYTHON
-
-cat >"$work/burst.py" <<'PYTHON'
-import asyncio
-import sys
-
-
-async def connect():
-    _, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
-    return writer
-
-
-async def main():
-    for writer in await asyncio.gather(*(connect() for _ in range(12))):
-        writer.close()
-
-
-asyncio.run(main())
-PYTHON
-
-python3 "$work/server.py" "$work/port" &
+python3 doc/listen.py 0 >"$work/server" &
 server=$!
 tries=0
-until [ -s "$work/port" ]; do
+until [ -s "$work/server" ]; do
 	tries=$((tries + 1))
 	if [ "$tries" -gt 100 ] || ! kill -0 "$server" 2>/dev/null; then
 		echo "demo: the server did not start" >&2
@@ -77,7 +35,7 @@ until [ -s "$work/port" ]; do
 	fi
 	sleep 0.1
 done
-port=$(cat "$work/port")
+port=$(sed 's/.*://' "$work/server")
 url=http://127.0.0.1:$port/
 
 say "one request, from a port that the kernel chooses" "berth run -- curl $url"
@@ -88,16 +46,14 @@ say "one from a port that the program binds: the last word but one says who chos
 "$BERTH" run -- curl -s --local-port 20000-29999 "$url"
 
 say "one that nobody answers: the local port of the call that failed" \
-	"berth run -Z -- python3 -c 'socket.create_connection((\"127.0.0.1\", 1))'"
-"$BERTH" run -Z -- python3 -c 'import contextlib, socket
-with contextlib.suppress(OSError):
-    socket.create_connection(("127.0.0.1", 1))'
+	"berth run -Z -- python3 doc/connect.py 1 1"
+"$BERTH" run -Z -- python3 doc/connect.py 1 1
 
 # shellcheck disable=SC2016 # the inner shell expands it
-clients='curl -s --parallel --parallel-immediate "$1?[1-8]" >/dev/null 2>&1; python3 "$2" "$3"'
+clients='curl -s --parallel --parallel-immediate "$1?[1-8]" >/dev/null 2>&1; python3 doc/connect.py 12 "$2"'
 say "two programs, 20 connections, live: then what each of them did" \
-	"berth run -C -- sh -c 'curl --parallel $url?[1-8]; python3 burst.py'"
-"$BERTH" run -C --record "$work/demo.berth" -- sh -c "$clients" sh "$url" "$work/burst.py" "$port"
+	"berth run -C -- sh -c 'curl --parallel $url?[1-8]; python3 doc/connect.py 12 $port'"
+"$BERTH" run -C --record "$work/demo.berth" -- sh -c "$clients" sh "$url" "$port"
 
 say "the same recording, asked again: the last two events towards that port, as JSON" \
 	"berth log --json -n 2 -D :$port demo.berth"
@@ -107,7 +63,7 @@ cat >"$work/policy.json" <<'JSON'
 {"version": 1, "rules": [{"name": "demo", "local_ports": "40000-40999", "order": "sequential"}]}
 JSON
 say "a policy: the same burst, from ports that a rule gives; the counters of the rule" \
-	"berth run -C -P policy.json -- python3 burst.py    # 40000-40999, one after the other"
-"$BERTH" run -C -P "$work/policy.json" -- python3 "$work/burst.py" "$port"
+	"berth run -C -P policy.json -- python3 doc/connect.py 12 $port    # 40000-40999 in turn"
+"$BERTH" run -C -P "$work/policy.json" -- python3 doc/connect.py 12 "$port"
 
 say "The manual: man man/berth.1; the options: ./berth run -h"

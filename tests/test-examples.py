@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The policies of examples/: each is valid, and does what examples/README.md says of it."""
+import contextlib
+import ctypes
 import glob
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (Observed, Server, Skip, berth, equal, need, port_range, program, sysctl)
+from berthtest import (Observed, Server, Skip, berth, equal, need, port_range, program, sysctl,
+                       wait_for)
 
 EXAMPLES = os.path.join(os.environ.get("srcdir", "."), "examples")
 
@@ -136,6 +140,96 @@ def test_nft_cgroup():
     if run.returncode and ("mount:" in run.stderr or "not supported" in run.stderr):
         raise Skip("no mount namespace, or no nf_tables")
     equal((run.returncode, run.stderr), (0, ""), "nft -c")
+
+
+CGROUPS = "/sys/fs/cgroup"
+# Its own cgroup by the path in argv[1]; a datagram that no rule steers, from a port of no policy.
+IN_CGROUP = """
+    with open(sys.argv[1] + "/cgroup.procs", "w") as f:
+        f.write(str(os.getpid()))
+    if sys.argv[3:]:
+        os.execvp(sys.argv[3], sys.argv[3:])
+    s = socket(type=SOCK_DGRAM)
+    s.bind(("127.0.0.1", 30000))
+    s.connect(("127.0.0.1", int(sys.argv[2])))
+    try:
+        s.send(b"x")
+        print("sent")
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+"""
+
+
+@contextlib.contextmanager
+def service_cgroup():
+    """The path of a cgroup as systemd makes one for a service, and what makes it anew."""
+    fresh_mounts()
+    if subprocess.run(["mount", "-t", "cgroup2", "none", CGROUPS], capture_output=True).returncode:
+        raise Skip("no cgroup2 to mount")
+    folder = f"{CGROUPS}/berthtest-{os.getpid()}.slice"
+    path = folder + "/backup.service"
+
+    def restart():
+        wait_for(lambda: "populated 0" in open(path + "/cgroup.events").read())
+        os.rmdir(path)
+        os.mkdir(path)
+
+    try:
+        os.makedirs(path)
+    except OSError as e:
+        raise Skip(f"no cgroup can be made: {e}") from e
+    try:
+        yield path, restart
+    finally:
+        wait_for(lambda: "populated 0" in open(path + "/cgroup.events").read())
+        os.rmdir(path)
+        os.rmdir(folder)
+
+
+def fresh_mounts():
+    """Mounts of this process alone."""
+    if os.geteuid() or ctypes.CDLL(None).unshare(0x20000):
+        raise Skip("needs root, and a mount namespace")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
+def test_unit_restarts():
+    """firewall.service: the rule that it loads at each start holds after a restart too"""
+    need("nft")
+    start, = re.findall(r"^ExecStartPre=\+(.*)$", read("firewall.service"), re.M)
+    with service_cgroup() as (path, restart), tempfile.TemporaryDirectory() as folder:
+        rules = f"{folder}/firewall.nft"
+        with open(rules, "w") as f:
+            f.write(read("firewall.nft").replace("system.slice/backup.service",
+                                                 os.path.relpath(path, CGROUPS))
+                    .replace('oifname "lo" accept', ""))
+        load = start.replace("/etc/berth/firewall.nft", rules).split()
+
+        def inside(*command):
+            return subprocess.run(program(IN_CGROUP, path, 9, *command), capture_output=True,
+                                  text=True)
+
+        loaded = inside(*load)
+        if "not supported" in loaded.stderr or "Could not process" in loaded.stderr:
+            raise Skip("no nf_tables with cgroups here")
+        try:
+            equal((loaded.returncode, loaded.stderr), (0, ""), "the first start")
+            equal(inside().stdout, "EPERM\n", "a port outside of the set")
+            for _ in range(3):
+                restart()
+                equal(inside().stdout, "sent\n", "nft knows the old cgroup alone")
+                equal((inside(*load).returncode, inside().stdout), (0, "EPERM\n"), "a restart")
+        finally:
+            subprocess.run(["nft", "delete", "table", "inet", "backup"], check=True)
+
+
+def test_names():
+    """a rule's name has no blank, which the line of an event would show as `?`"""
+    texts = [example(os.path.basename(p)) for p in glob.glob(example("*.json"))]
+    texts.append(os.path.join(EXAMPLES, "..", "man", "berth-policy.5"))
+    for path in texts:
+        with open(path, encoding="utf-8") as f:
+            equal(re.findall(r'"name": "[^"]* [^"]*"', f.read()), [], path)
 
 
 def test_shards():
