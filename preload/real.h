@@ -6,6 +6,7 @@
 #ifndef BERTH_PRELOAD_REAL_H
 #define BERTH_PRELOAD_REAL_H
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -17,6 +18,8 @@
   REAL(int, getsockname, (int, struct sockaddr *, socklen_t *))                                    \
   REAL(int, getsockopt, (int, int, int, void *, socklen_t *))                                      \
   REAL(int, setsockopt, (int, int, int, const void *, socklen_t))                                  \
+  REAL(int, bindresvport, (int, struct sockaddr_in *))                                             \
+  REAL(int, rresvport_af, (int *, sa_family_t))                                                    \
   REAL(int, listen, (int, int))                                                                    \
   REAL(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t))      \
   REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))                                        \

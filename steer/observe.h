@@ -49,6 +49,10 @@ void observe_connect(struct observation *o, const struct sockaddr *peer, socklen
 void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result);
 void observe_listen(struct observation *o, int result);
 
+/* A function of libc's that bound the socket: bindresvport(3). `fd` may be one that it has made, of
+ * which nothing was known when the observation began. A failure is no event. */
+void observe_reserved(struct observation *o, int fd, int result);
+
 /* `call` is RECORD_SENDTO, SENDMSG or SENDMMSG; `flags` those of the call; `result` what it
  * returned: negative for failure. */
 void observe_sendto(struct observation *o, int flags, const struct sockaddr *peer, socklen_t size,

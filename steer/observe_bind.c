@@ -27,6 +27,32 @@ bool observe_listen_begin(struct observation *o, int fd)
   return chooses;
 }
 
+/* `asked.port` is 0 where the kernel was to choose. */
+static void write_bind(struct observation *o, const struct endpoint *asked,
+                       const struct endpoint *local, int error)
+{
+  struct record_event e = observation_event(o, RECORD_BIND, error);
+  e.transport = observation_protocol(o);
+  e.chosen_by = asked->port ? RECORD_PROGRAM : RECORD_KERNEL;
+  observation_put_local(&e, local);
+  observation_put_peer(&e, asked);
+  if (!error) {
+    struct descriptor d = o->before;
+    if (asked->port)
+      descriptor_bound_port(local->port);
+    d.port = local->port;
+    d.portless = !local->port;
+    d.flags = (uint8_t)((d.flags & DESCRIPTOR_OWN_RANGE) |
+                        (address_is_unspecified(local->address) ? 0 : DESCRIPTOR_ADDRESS) |
+                        (asked->port      ? DESCRIPTOR_PROGRAM
+                         : o->claim.bound ? DESCRIPTOR_POLICY
+                                          : 0) |
+                        (local->port ? DESCRIPTOR_SETTLED : 0));
+    descriptor_set(o->fd, d);
+  }
+  observation_write(o, &e);
+}
+
 static void bind_ended(struct observation *o, const struct sockaddr *address, socklen_t size,
                        int error)
 {
@@ -36,26 +62,22 @@ static void bind_ended(struct observation *o, const struct sockaddr *address, so
     return;
   if (o->forbidden && !error && asked.port)
     local = asked; /* the kernel has given what was asked for */
-  struct record_event e = observation_event(o, RECORD_BIND, error);
-  e.transport = observation_protocol(o);
-  e.chosen_by = asked.port ? RECORD_PROGRAM : RECORD_KERNEL;
-  observation_put_local(&e, &local);
-  observation_put_peer(&e, &asked);
-  if (!error) {
-    struct descriptor d = o->before;
-    if (asked.port)
-      descriptor_bound_port(local.port);
-    d.port = local.port;
-    d.portless = !local.port;
-    d.flags = (uint8_t)((d.flags & DESCRIPTOR_OWN_RANGE) |
-                        (address_is_unspecified(local.address) ? 0 : DESCRIPTOR_ADDRESS) |
-                        (asked.port       ? DESCRIPTOR_PROGRAM
-                         : o->claim.bound ? DESCRIPTOR_POLICY
-                                          : 0) |
-                        (local.port ? DESCRIPTOR_SETTLED : 0));
-    descriptor_set(o->fd, d);
+  write_bind(o, &asked, &local, error);
+}
+
+/* libc chose the port for the program, and does not tell which it asked for before. */
+void observe_reserved(struct observation *o, int fd, int result)
+{
+  struct endpoint local;
+  int error = errno;
+  if (o->fd != fd) {
+    o->fd = fd;
+    o->before = descriptor_begin(fd);
   }
-  observation_write(o, &e);
+  if (observation_end(o, result ? error : 0) && !result && observation_local(o, &local, 0) &&
+      local.port)
+    write_bind(o, &local, &local, 0);
+  errno = error;
 }
 
 void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result)

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (LIBBERTH, PROGRAMS, Observed, berth, equal, fresh_namespace, json_lines,
-                       log_of, program, stats_of, wait_for)
+from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, fresh_namespace,
+                       json_lines, log_of, program, stats_of, wait_for)
 from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
@@ -210,6 +210,27 @@ def test_main_thread_ended():
         process.communicate("\n", timeout=60)
         row, = stats_of(recording)
         equal(row["berth.state"], "exited", "stats")
+
+
+def test_reserved_ports():
+    """bindresvport() and rresvport(): the program chose, and the binds are events"""
+    if os.geteuid():
+        raise Skip("a port below 1024 is root's")
+    with Server() as server:
+        o = Observed(program("""
+            libc = ctypes.CDLL(None)
+            a, b = socket(), socket(fileno=libc.rresvport(ctypes.byref(ctypes.c_int(1023))))
+            assert libc.bindresvport(a.fileno(), None) == 0
+            c = socket(AF_INET6, fileno=libc.rresvport_af(ctypes.byref(ctypes.c_int(1000)), AF_INET6))
+            for s in a, b:
+                s.connect(('127.0.0.1', int(sys.argv[1])))
+            print(*(s.getsockname()[1] for s in (b, a, c)))""", server.port))
+    ports = [int(port) for port in o.process.stdout.split()]
+    binds = o.calls("bind", berth__result="ok", berth__chosen_by="program")
+    equal([e["network.local.port"] for e in binds], ports, "ports that were bound")
+    equal([(e["network.local.port"], e["berth.chosen_by"]) for e in o.calls("connect")],
+          [(ports[1], "program"), (ports[0], "program")])
+    equal(len(o.events), 5, "events")
 
 
 if __name__ == "__main__":
