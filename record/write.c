@@ -192,6 +192,11 @@ static void add_if(record_u64 *counter, bool raise)
     add(counter, 1);
 }
 
+static uint32_t number_of(const struct record_map *map, const struct record_rule *row)
+{
+  return (uint32_t)(((const unsigned char *)row - map->rules) / RECORD_RULE_STRIDE) + 1;
+}
+
 /* Returns the row's number plus 1, or 0 where the table is full. */
 static uint32_t count_rule(const struct record_map *map, uint32_t process,
                            const struct record_steering *s)
@@ -210,7 +215,14 @@ static uint32_t count_rule(const struct record_map *map, uint32_t process,
   add_if(&row->forbidden, s->forbidden);
   if (s->tries)
     add(&row->tries, s->tries);
-  return (uint32_t)(((unsigned char *)row - map->rules) / RECORD_RULE_STRIDE) + 1;
+  return number_of(map, row);
+}
+
+/* The number of the row of a rule that was counted before; 0 without a name. */
+static uint32_t row_of_rule(const struct record_map *map, uint32_t process, const char *name)
+{
+  const struct record_rule *row = name[0] ? find_rule(map, process, name) : NULL;
+  return row ? number_of(map, row) : 0;
 }
 
 void record_steer(struct record_event *e, const struct record_steering *s)
@@ -272,6 +284,8 @@ void record_write(const struct record_map *map, uint32_t process, struct record_
   add_if(&row->forbidden_steering, s && s->forbidden);
   if (s)
     e->rule = count_rule(map, process, s);
+  if (s && s->chooser)
+    e->rule = row_of_rule(map, process, s->chooser);
   if (has_destination(e)) {
     if (e->local_port)
       count_port(row, e->local_port);

@@ -53,6 +53,7 @@ void record_moved(const struct record_map *map, uint32_t process, uint64_t netwo
 /* What a rule did with a call. */
 struct record_steering {
   const char *rule;                   /* its name, at most 63 bytes */
+  const char *chooser;                /* which gave the port by an earlier call; NULL: that rule */
   uint32_t tries;                     /* candidates offered to the kernel */
   uint16_t refused_low, refused_high; /* the last one that it refused; 0: none */
   uint8_t via;                        /* enum record_via: how the last one was offered */

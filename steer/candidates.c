@@ -481,6 +481,14 @@ uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound)
   return pack(c->rule->number, index, c->tag);
 }
 
+const char *candidates_giver(uint64_t held)
+{
+  uint32_t rule = (uint32_t)(held >> (16 + TAKEN_TAG_BITS)) - 1;
+  if (!held || rule >= rules_count())
+    return NULL;
+  return policy_string(rules_image(), policy_rule(rules_image(), rule)->name);
+}
+
 void candidates_released(uint64_t held)
 {
   const struct policy_state *state = rules_state();

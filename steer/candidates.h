@@ -94,6 +94,9 @@ void candidates_withdraw(struct candidates_flow *flow);
  * the same destination again. Returns what steer/held.h is to remember of the descriptor. */
 uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound);
 
+/* The rule that gave it; NULL where it is not known. */
+const char *candidates_giver(uint64_t held);
+
 /* A descriptor that held the port was closed. */
 void candidates_released(uint64_t held);
 

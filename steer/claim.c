@@ -37,7 +37,8 @@ static uint8_t transport_of(uint16_t protocol)
 uint8_t claim_transport(struct observation *o)
 {
   bool seen = o->before.kind != SOCKET_UNKNOWN && o->before.kind != SOCKET_OTHER;
-  int type = seen ? 0 : socket_option(o->fd, SOL_SOCKET, SO_TYPE);
+  bool raw = o->before.kind == SOCKET_RAW;
+  int type = raw ? SOCK_RAW : seen ? 0 : socket_option(o->fd, SOL_SOCKET, SO_TYPE);
   if (type == SOCK_RAW)
     return 0; /* whatever protocol it carries, it has no port */
   if (!seen && !type)

@@ -43,6 +43,14 @@ static void hold(const struct observation *o, uint64_t held)
     candidates_released(held);
 }
 
+/* Which rule gave the port by an earlier call: "" where nobody knows, as of a received socket. */
+static const char *giver(const struct observation *o, bool in_set)
+{
+  const struct active_rule *rule = o->claim.rule;
+  const char *name = candidates_giver(held_get(o->fd));
+  return name ? name : in_set && rule->rule->steers ? rule->name : "";
+}
+
 const struct record_steering *claim_settle(struct observation *o, struct record_event *e,
                                            struct record_steering *s)
 {
@@ -55,8 +63,11 @@ const struct record_steering *claim_settle(struct observation *o, struct record_
     return NULL;
   bool in_set = port && port_set_index(&c->rule->set, port, &index);
   bool given = in_set ? offered(c, port) : has_hidden_port(c, e);
-  bool kept = in_set && e->chosen_by == RECORD_POLICY; /* of an earlier call */
+  bool earlier = port && e->chosen_by == RECORD_POLICY && !given; /* by an earlier call */
+  const char *chooser = earlier ? giver(o, in_set) : NULL;
+  bool kept = in_set && chooser == c->rule->name;
   *s = (struct record_steering){.rule = c->rule->name};
+  s->chooser = chooser == c->rule->name ? NULL : chooser;
   s->tries = c->tries;
   s->refused_low = c->refused.low;
   s->refused_high = c->refused.high;

@@ -103,6 +103,8 @@ static enum socket_kind kind_of(int domain, int type, int protocol)
   type &= ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (domain != AF_INET && domain != AF_INET6)
     return SOCKET_OTHER;
+  if (type == SOCK_RAW)
+    return SOCKET_RAW;
   if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
     return SOCKET_TCP;
   if (type == SOCK_STREAM && protocol == PROTOCOL_MPTCP)

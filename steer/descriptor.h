@@ -22,6 +22,7 @@ enum socket_kind {
   SOCKET_TCP,
   SOCKET_UDP,
   SOCKET_MPTCP,
+  SOCKET_RAW, /* whatever protocol it carries, it has no port */
 };
 
 enum descriptor_flag {

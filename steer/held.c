@@ -13,6 +13,11 @@ void held_set(int fd, uint64_t what)
     atomic_store_explicit(&held[fd], what, memory_order_relaxed);
 }
 
+uint64_t held_get(int fd)
+{
+  return fd < 0 || fd >= DESCRIPTORS ? 0 : atomic_load_explicit(&held[fd], memory_order_relaxed);
+}
+
 /* A load first: to close what holds nothing dirties no page. */
 uint64_t held_take(int fd)
 {

@@ -12,6 +12,9 @@
 /* `what` is candidates_granted()'s. */
 void held_set(int fd, uint64_t what);
 
+/* 0 where there is nothing. */
+uint64_t held_get(int fd);
+
 /* Takes it away: 0 where there was nothing. */
 uint64_t held_take(int fd);
 

@@ -12,8 +12,8 @@
 
 static bool is_fresh(struct descriptor d)
 {
-  return d.kind != SOCKET_UNKNOWN && d.kind != SOCKET_OTHER && !d.portless &&
-         !(d.flags & ~DESCRIPTOR_OWN_RANGE);
+  return d.kind != SOCKET_UNKNOWN && d.kind != SOCKET_OTHER && d.kind != SOCKET_RAW &&
+         !d.portless && !(d.flags & ~DESCRIPTOR_OWN_RANGE);
 }
 
 void observation_begin(struct observation *o, int fd)
@@ -160,16 +160,19 @@ void observation_write(struct observation *o, struct record_event *e)
 }
 
 /* A raw socket has no port: getsockname() tells its protocol in that place (raw(7)). */
-static bool is_port(const struct record_event *e, uint16_t port)
+static bool is_port(const struct observation *o, const struct record_event *e, uint16_t port)
 {
-  return e->transport == IPPROTO_TCP || e->transport == IPPROTO_UDP || e->transport != port;
+  if (e->transport != port || o->before.kind == SOCKET_TCP || o->before.kind == SOCKET_UDP)
+    return o->before.kind != SOCKET_RAW;
+  return socket_option(o->fd, SOL_SOCKET, SO_TYPE) != SOCK_RAW;
 }
 
-void observation_put_local(struct record_event *e, const struct endpoint *local)
+void observation_put_local(const struct observation *o, struct record_event *e,
+                           const struct endpoint *local)
 {
   memcpy(e->local, local->address, sizeof e->local);
   e->local_scope = local->scope;
-  e->local_port = is_port(e, local->port) ? local->port : 0;
+  e->local_port = is_port(o, e, local->port) ? local->port : 0;
 }
 
 void observation_put_peer(struct record_event *e, const struct endpoint *peer)

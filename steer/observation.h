@@ -51,7 +51,8 @@ bool observation_local(struct observation *o, struct endpoint *local, int error)
 struct record_event observation_event(const struct observation *o, enum record_call call,
                                       int error);
 /* Once the transport is there: it tells what a port is. */
-void observation_put_local(struct record_event *e, const struct endpoint *local);
+void observation_put_local(const struct observation *o, struct record_event *e,
+                           const struct endpoint *local);
 void observation_put_peer(struct record_event *e, const struct endpoint *peer);
 
 /* Whether a connect, or a send that is one, goes on with, or ends, a connection that an earlier

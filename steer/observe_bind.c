@@ -34,12 +34,12 @@ static void write_bind(struct observation *o, const struct endpoint *asked,
   struct record_event e = observation_event(o, RECORD_BIND, error);
   e.transport = observation_protocol(o);
   e.chosen_by = asked->port ? RECORD_PROGRAM : RECORD_KERNEL;
-  observation_put_local(&e, local);
+  observation_put_local(o, &e, local);
   observation_put_peer(&e, asked);
   if (!error) {
     struct descriptor d = o->before;
-    if (asked->port)
-      descriptor_bound_port(local->port);
+    if (asked->port && e.local_port)
+      descriptor_bound_port(e.local_port);
     d.port = local->port;
     d.portless = !local->port;
     d.flags = (uint8_t)((d.flags & DESCRIPTOR_OWN_RANGE) |
@@ -95,7 +95,7 @@ static void listen_ended(struct observation *o, int error)
     return;
   struct record_event e = observation_event(o, RECORD_LISTEN, error);
   e.transport = observation_protocol(o);
-  observation_put_local(&e, &local);
+  observation_put_local(o, &e, &local);
   if (!error) {
     struct descriptor d = o->before;
     d.port = local.port;

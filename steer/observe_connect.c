@@ -115,7 +115,7 @@ void observation_write_connect(struct observation *o, enum record_call call,
     return; /* an address of ours for a socket of another family */
   struct record_event e = observation_event(o, call, error);
   e.transport = observation_protocol(o);
-  observation_put_local(&e, &local);
+  observation_put_local(o, &e, &local);
   observation_put_peer(&e, peer);
   drop_earlier_port(&e, o->before, error);
   if (program_chose(o->before, e.local_port))

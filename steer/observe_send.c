@@ -12,7 +12,8 @@ static bool may_choose(int fd, int flags)
 {
   struct descriptor d = descriptor_get(fd);
   bool fast_open = flags & MSG_FASTOPEN;
-  if (!fast_open && ((d.flags & DESCRIPTOR_SETTLED) || d.kind == SOCKET_TCP))
+  if (!fast_open &&
+      ((d.flags & DESCRIPTOR_SETTLED) || d.kind == SOCKET_TCP || d.kind == SOCKET_RAW))
     return false;
   return !observation_is_idle(fd);
 }
@@ -69,7 +70,7 @@ static void write_datagram(struct observation *o, enum record_call call,
     return;
   struct record_event e = observation_event(o, call, error);
   e.transport = observation_protocol(o);
-  observation_put_local(&e, &local);
+  observation_put_local(o, &e, &local);
   observation_put_peer(&e, peer);
   observation_write(o, &e);
   if (local.port || !error) {

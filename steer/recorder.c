@@ -82,7 +82,7 @@ void recorder_write(struct record_event *e, const struct record_steering *s)
   else
     record_steer(e, s);
   if (log_is_on() && !(recorder_config.log_only_failed && e->result != RECORD_FAILED))
-    log_event(e, recorder_config.name, s ? s->rule : NULL);
+    log_event(e, recorder_config.name, !s ? NULL : s->chooser ? s->chooser : s->rule);
 }
 
 void recorder_prepare(const struct sock_fprog *filter)

@@ -282,6 +282,20 @@ def test_raw_sockets():
                     print(connect(s, in4(99) if family == AF_INET else in6(99)), port_of(s))
     """):
         equal(counters(o), {})
+        equal({e["network.local.port"] for e in o.events}, {0}, "ports")
+
+
+def test_raw_sockets_by_whichever_descriptor():
+    """... also where nobody saw them made, nor is there a rule."""
+    o = steered(UNSEEN + """
+for way in WAYS:
+    for protocol in IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP:
+        s = way(socket(AF_INET, SOCK_RAW, protocol))
+        print(connect(s, in4(99)))
+        s.sendto(bytes(8), ('127.0.0.1', 0))
+    """, rules=[{"match": {"to": "10.0.0.0/8"}}])
+    equal(o.process.stdout, "ok\n" * 9)
+    equal({e["network.local.port"] for e in o.events}, {0})
 
 
 # --- again on the same socket -----------------------------------------------------------------
@@ -332,6 +346,37 @@ def test_again_after_a_dissolution():
                       connect(s, in4(port)))
         """, server.port, ways=(BY_RANGE, BY_BIND)):
             equal([e for e in o.calls("connect") if e["berth.chosen_by"] != "policy"], [])
+
+
+def test_who_chose_is_who_gave_the_port():
+    """A port that stays with the socket, by bind or of a datagram: later events name the rule that gave
+    it, and each rule counts its own."""
+    rules = [{"name": "first", "match": {"to": "127.0.0.1:9"}, **BY_BIND},
+             {"name": "second", "match": {"to": "127.0.0.1:10"}, "local_ports": "42000-42099"},
+             {"name": "nothing", "match": {"to": "127.0.0.1:11"}}]
+    o = steered("""
+        s = socket(AF_INET, SOCK_DGRAM)
+        for to in 9, 10, 11, 9:
+            print(connect(s, in4(to)), connect(s, bytes(16)))
+    """, rules=rules)
+    equal([(e["berth.chosen_by"], e["berth.rule"]) for e in o.calls("connect")],
+          [("policy", "first")] * 4)
+    equal({r["name"]: (r["matched"], r["claimed"], r["outside"]) for r in o.stats[0]["rules"]},
+          {"first": (2, 2, 0), "second": (1, 0, 1), "nothing": (1, 0, 0)})
+
+
+def test_rule_that_steers_nothing():
+    """The port of a bind to port 0 is the rule's that gave it, not of one that steers nothing."""
+    with Server() as server:
+        o = steered("""
+            s = socket()
+            s.bind(('127.0.0.1', 0))
+            s.connect(('127.0.0.1', port))
+        """, server.port, rules=[{"name": "out", "match": {"to": "*"}},
+                                 {"name": "listen", "local_ports": SET}])
+    equal([(e["berth.chosen_by"], e["berth.rule"]) for e in o.events], [("policy", "listen")] * 2)
+    equal({r["name"]: (r["matched"], r["claimed"]) for r in o.stats[0]["rules"]},
+          {"listen": (1, 1), "out": (1, 0)})
 
 
 def test_datagrams_again():
