@@ -13,50 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/beside.h"
 #include "cli/proc.h"
-
-/* A terminal sends these to COMMAND too: they are its to heed. */
-static const int ignored[] = {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
-#define IGNORED (sizeof ignored / sizeof *ignored)
-static struct sigaction before[IGNORED], child_before;
-
-static sigset_t awaited, mask_before;
-
-static void take_signals(void)
-{
-  struct sigaction ignore = {.sa_handler = SIG_IGN};
-  for (size_t i = 0; i < IGNORED; i++)
-    sigaction(ignored[i], &ignore, &before[i]);
-  struct sigaction normal = {.sa_handler = SIG_DFL};
-  sigaction(SIGCHLD, &normal, &child_before); /* ignored, it would take the status away */
-  sigemptyset(&awaited);
-  sigaddset(&awaited, SIGCHLD);
-  sigaddset(&awaited, SIGTERM);
-  sigaddset(&awaited, SIGHUP);
-  sigaddset(&awaited, SIGUSR1);
-  sigaddset(&awaited, SIGUSR2);
-  sigprocmask(SIG_BLOCK, &awaited, &mask_before);
-}
-
-static void give_signals_back(void)
-{
-  for (size_t i = 0; i < IGNORED; i++)
-    sigaction(ignored[i], &before[i], NULL);
-  sigaction(SIGCHLD, &child_before, NULL);
-  sigprocmask(SIG_SETMASK, &mask_before, NULL);
-}
+#include "cli/relay.h"
 
 int child_start(struct child *child, char **argv)
 {
   int report[2], error = 0;
   if (pipe2(report, O_CLOEXEC))
     return errno;
-  take_signals();
+  relay_begin();
   child->pid = fork();
   if (child->pid < 0)
     return errno;
   if (child->pid == 0) {
-    give_signals_back();
+    relay_restore();
     execvp(argv[0], argv);
     error = errno;
     if (write(report[1], &error, sizeof error) != sizeof error)
@@ -69,6 +40,8 @@ int child_start(struct child *child, char **argv)
   close(report[0]);
   if (error)
     waitpid(child->pid, NULL, 0);
+  else
+    relay_watch();
   return error;
 }
 
@@ -94,21 +67,28 @@ static pid_t wake_when_continued(pid_t command)
   _exit(0);
 }
 
+static bool is_continued(void)
+{
+  sigset_t waiting;
+  return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT);
+}
+
 /* Stops berth if COMMAND is stopped, and still is a moment later: a SIGCONT to the group
  * reaches berth before it reaches COMMAND. */
-static void stop_likewise(const struct child *child)
+static void stop_likewise(struct child *child)
 {
   const struct timespec moment = {.tv_nsec = 10 * 1000000};
   nanosleep(&moment, NULL);
-  if (state_letter(child->pid) != 'T')
+  if (state_letter(child->pid) != 'T' || getpid() == 1) /* which the kernel does not stop */
     return;
-  pid_t watcher = wake_when_continued(child->pid);
-  raise(SIGSTOP);
-  if (watcher > 0) {
-    kill(watcher, SIGKILL);
-    waitpid(watcher, NULL, 0);
+  child->watcher = wake_when_continued(child->pid);
+  relay_stops();
+  if (state_letter(child->pid) == 'T' && !is_continued())
+    raise(SIGSTOP);
+  if (child->watcher > 0) {
+    kill(child->watcher, SIGKILL);
+    waitpid(child->watcher, NULL, 0);
   }
-  kill(child->pid, SIGCONT);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */
@@ -119,35 +99,23 @@ static bool reap(struct child *child)
   bool ended = false;
   int status;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
-    if (pid != child->pid)
-      continue;
-    if (WIFSTOPPED(status)) {
+    if (pid == child->pid && WIFSTOPPED(status)) {
       stop_likewise(child);
-    } else {
+    } else if (pid == child->pid) {
       child->status = status;
       ended = true;
+    } else if (!WIFSTOPPED(status)) {
+      relay_buried(pid);
+      beside_buried(pid, status);
     }
   }
   return ended;
 }
 
-/* The kernel's own (a terminal that hung up) went to the whole group, COMMAND included. */
-static void pass_on(const struct child *child, const siginfo_t *info)
+void child_wait(struct child *child)
 {
-  if (info->si_signo != SIGCHLD && info->si_code <= 0)
-    kill(child->pid, info->si_signo);
-}
-
-bool child_wait(struct child *child, int milliseconds)
-{
-  struct timespec time = {.tv_nsec = milliseconds * 1000000L};
-  siginfo_t info;
-  if (reap(child))
-    return true;
-  if (sigtimedwait(&awaited, &info, &time) < 0)
-    return false;
-  pass_on(child, &info);
-  return reap(child);
+  while (!reap(child))
+    relay_wait(child->pid, child->watcher);
 }
 
 void child_end_likewise(const struct child *child)

@@ -11,17 +11,16 @@
 
 struct child {
   pid_t pid;
-  int status; /* as of waitpid(2), once it has ended */
+  pid_t watcher; /* who continued berth last, because COMMAND had been; 0 */
+  int status;    /* as of waitpid(2), once it has ended */
 };
 
-/* Starts it. From here on berth ignores INT, QUIT, TTIN, TTOU and PIPE and blocks what
- * child_wait() handles; COMMAND has the dispositions that berth was started with. Returns 0,
- * or an errno if it could not be executed. */
+/* Starts it. From here on berth blocks all signals; COMMAND has the mask and the dispositions that berth
+ * was started with. Returns 0, or an errno if it could not be executed. */
 int child_start(struct child *child, char **argv);
 
-/* Waits at most `milliseconds`, passes signals on, stops and continues as COMMAND does.
- * Returns whether it has ended. */
-bool child_wait(struct child *child, int milliseconds);
+/* Waits for its end, passes signals on (see relay.h), stops and continues as COMMAND does. */
+void child_wait(struct child *child);
 
 /* berth's own end: COMMAND's exit status, or death by the same signal. */
 __attribute__((noreturn)) void child_end_likewise(const struct child *child);

@@ -267,13 +267,19 @@ void escaped_look_last(struct escaped *e)
   look(e, LAST_SLICE_NS);
 }
 
-bool escaped_end(struct escaped *e)
+bool escaped_any(const struct escaped *e)
 {
-  bool unbound = e->more;
+  bool any = e->more;
+  for (size_t i = 0; i < e->found_count; i++)
+    any |= e->found[i].kind != unrecorded;
+  return any;
+}
+
+void escaped_end(struct escaped *e)
+{
   for (size_t i = 0; i < e->found_count; i++) {
     const struct escapee *g = &e->found[i];
     char more[64] = "";
-    unbound |= g->kind != unrecorded;
     if (g->count > 1)
       snprintf(more, sizeof more, " (and %lu more)", g->count - 1);
     complain(g->kind, "%s %d: %s%s", g->name, (int)g->first, g->text, more);
@@ -284,5 +290,4 @@ bool escaped_end(struct escaped *e)
   free(e->known);
   free(e->found);
   *e = (struct escaped){0};
-  return unbound;
 }

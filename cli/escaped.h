@@ -42,7 +42,10 @@ void escaped_look(struct escaped *e);
 /* When COMMAND has ended, while what was handed to it is still there. */
 void escaped_look_last(struct escaped *e);
 
-/* Says on stderr who was found, and frees. Returns whether any of them was not steered for certain. */
-bool escaped_end(struct escaped *e);
+/* Whether any of them was not steered for certain. */
+bool escaped_any(const struct escaped *e);
+
+/* Says on stderr who was found, and frees. */
+void escaped_end(struct escaped *e);
 
 #endif

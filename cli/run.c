@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/beside.h"
 #include "cli/child.h"
 #include "cli/cli.h"
 #include "cli/escaped.h"
@@ -16,6 +18,7 @@
 #include "cli/prepare.h"
 #include "cli/print.h"
 #include "cli/recordings.h"
+#include "cli/relay.h"
 #include "cli/steering.h"
 #include "cli/summary.h"
 #include "cli/tidy.h"
@@ -88,6 +91,7 @@ struct run {
   char library[PATH_MAX];
   char told[PATH_MAX]; /* the program of which it was said that it is not reached */
   struct follower follower;
+  bool to_file; /* the output is a regular file, in which nothing stands still */
 };
 
 static void set_option(struct run *run, int c)
@@ -127,9 +131,11 @@ static bool open_output(struct run *run)
     run->printer.reason = why_shortage;
   if (!run->output)
     return true;
+  struct stat s;
   run->printer.out = fopen(run->output, "we");
   if (!run->printer.out)
     complain("run", "-o: %s: %s", run->output, strerror(errno));
+  run->to_file = run->printer.out && fstat(fileno(run->printer.out), &s) == 0 && S_ISREG(s.st_mode);
   return run->printer.out != NULL;
 }
 
@@ -225,11 +231,24 @@ static int become(const struct run *run, char **argv)
   return cannot_execute(argv[0], error);
 }
 
+/* What is not a file is told of each line when it was written: see give_up(). */
+static void show_event(const struct record_event *e, const struct event_origin *origin,
+                       void *context)
+{
+  struct run *run = context;
+  print_event(e, origin, &run->printer);
+  if (run->to_file)
+    return;
+  fflush(run->printer.out);
+  beside_shown(run->follower.next + 1);
+}
+
 static void show(struct run *run)
 {
   if (run->path[0] && !run->quiet) {
-    follow_read(&run->follower, false, print_event, &run->printer);
+    follow_read(&run->follower, false, show_event, run);
     fflush(run->printer.out);
+    beside_shown(run->follower.next);
   }
 }
 
@@ -243,6 +262,27 @@ static void show_rest(struct run *run)
   nanosleep(&patience, NULL);
   follow_settle(&run->follower);
   show(run);
+}
+
+/* What others still use of what was made for COMMAND: it stays. */
+struct left {
+  bool policy, recording;
+};
+
+static struct left put_away(const struct run *run)
+{
+  struct left left = {0};
+  left.policy = !steering_remove(run->path, run->policy.file) && run->record;
+  left.recording = !run->record && run->path[0] && !recording_delete(AT_FDCWD, run->path);
+  return left;
+}
+
+static void say_left(const struct run *run, struct left left)
+{
+  if (left.policy)
+    complain("run", "processes of COMMAND still run; their policy stays: %s", run->policy.file + 1);
+  if (left.recording)
+    complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
 }
 
 static void finish(struct run *run)
@@ -260,10 +300,76 @@ static void finish(struct run *run)
   if (fflush(run->printer.out) || ferror(run->printer.out))
     complain("run", "the output could not be written whole");
   follow_end(&run->follower);
-  if (!steering_remove(run->path, run->policy.file) && run->record)
-    complain("run", "processes of COMMAND still run; their policy stays: %s", run->policy.file + 1);
-  if (!run->record && !recording_delete(AT_FDCWD, run->path))
-    complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
+  say_left(run, put_away(run));
+}
+
+/* Until COMMAND has ended. */
+static void look_on(struct run *run, struct escaped *escaped)
+{
+  do {
+    show(run);
+    escaped_look(escaped);
+  } while (beside_waits(TICK_MS));
+  escaped_look_last(escaped);
+  beside_answers(escaped_any(escaped));
+}
+
+/* The second process. */
+__attribute__((noreturn)) static void report(struct run *run, pid_t command)
+{
+  struct escaped escaped;
+  const struct handed handed = {run->policy.value, run->policy.file, run->path};
+  escaped_begin(&escaped, command, run->library, run->told, &handed);
+  look_on(run, &escaped);
+  finish(run);
+  escaped_end(&escaped);
+  _exit(0);
+}
+
+/* What the second process could not say. */
+struct unread {
+  const struct run *run;
+  uint64_t events;
+  struct left left;
+};
+
+static void say_unread(const void *context)
+{
+  const struct unread *u = context;
+  complain("run",
+           "the output is not whole: for %d s nobody read it after COMMAND had ended; %llu events "
+           "are not shown%s",
+           BESIDE_PATIENCE_S, (unsigned long long)u->events,
+           u->run->summary ? ", nor are the statistics" : "");
+  say_left(u->run, u->left);
+}
+
+static uint64_t events_since(const struct run *run, uint64_t next)
+{
+  struct record_reader reader;
+  if (run->quiet || record_open(&reader, AT_FDCWD, run->path))
+    return 0;
+  uint64_t head = record_head(&reader);
+  record_close(&reader);
+  return head > next ? head - next : 0;
+}
+
+/* Returns whether all that COMMAND started was steered, as far as it was looked at. The second process is
+ * -1 where none could be made. */
+static bool end_report(struct run *run, pid_t second)
+{
+  if (second < 0) {
+    finish(run);
+    return false;
+  }
+  struct beside_result result = beside_end();
+  if (!result.whole) {
+    struct unread u = {.run = run};
+    u.events = run->path[0] ? events_since(run, result.next) : 0;
+    u.left = put_away(run);
+    beside_say(say_unread, &u);
+  }
+  return result.answered && !result.answer;
 }
 
 static int run_beside(struct run *run, char **argv)
@@ -274,17 +380,15 @@ static int run_beside(struct run *run, char **argv)
     finish(run);
     return cannot_execute(argv[0], error);
   }
-  struct escaped escaped;
-  const struct handed handed = {run->policy.value, run->policy.file, run->path};
-  escaped_begin(&escaped, child.pid, run->library, run->told, &handed);
-  do {
-    show(run);
-    escaped_look(&escaped);
-  } while (!child_wait(&child, TICK_MS));
-  escaped_look_last(&escaped);
-  finish(run);
-  bool unbound = escaped_end(&escaped);
-  if (unbound && run->strict && run->policy.value && WIFEXITED(child.status) &&
+  pid_t second = beside_begin();
+  if (second == 0)
+    report(run, child.pid);
+  if (second < 0)
+    complain("run", "the lines come at the end: no process to write them: %s", strerror(errno));
+  child_wait(&child);
+  bool steered = end_report(run, second);
+  relay_end();
+  if (!steered && run->strict && run->policy.value && WIFEXITED(child.status) &&
       !WEXITSTATUS(child.status))
     return EXIT_RUN_TROUBLE;
   child_end_likewise(&child);

@@ -274,27 +274,6 @@ sys.stdin.read()
 """
 
 
-def test_signals_passed_on():
-    """TERM, HUP, USR1 and USR2 sent to berth reach COMMAND, once"""
-    passed = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
-    with running(program(RELAY)) as (process, _):
-        process.stdout.readline()
-        for number in passed:
-            process.send_signal(number)
-            equal(process.stdout.readline(), f"{int(number)}\n", "signal")
-        equal((process.communicate()[0], process.returncode), ("", 0), "end")
-
-
-def test_signals_ignored():
-    """INT, QUIT, TTIN and TTOU sent to berth alone are ignored"""
-    with running(program(RELAY)) as (process, _):
-        process.stdout.readline()
-        for name in "INT", "QUIT", "TTIN", "TTOU", "USR1":
-            process.send_signal(signal.Signals["SIG" + name])
-        equal(process.stdout.readline(), f"{int(signal.SIGUSR1)}\n", "what reached COMMAND")
-        equal((process.communicate()[0], process.returncode), ("", 0), "end")
-
-
 def test_same_group():
     """COMMAND runs in berth's process group"""
     with running(program(RELAY)) as (process, _):
