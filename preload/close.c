@@ -31,7 +31,7 @@ HOOK int close_range(unsigned first, unsigned last, int flags)
 
 HOOK int dup2(int from, int to)
 {
-  uint64_t held = from != to ? release_begin(to) : 0;
+  uint64_t held = from != to ? release_begin_over(to) : 0;
   int result = real()->dup2(from, to);
   release_end(held);
   return result;
@@ -39,7 +39,7 @@ HOOK int dup2(int from, int to)
 
 HOOK int dup3(int from, int to, int flags)
 {
-  uint64_t held = from != to ? release_begin(to) : 0;
+  uint64_t held = from != to ? release_begin_over(to) : 0;
   int result = real()->dup3(from, to, flags);
   release_end(held);
   return result;

@@ -12,6 +12,9 @@
  * release_end() wants. */
 uint64_t release_begin(int fd);
 
+/* The same, before dup2() or dup3() to it, which a vfork child may call. */
+uint64_t release_begin_over(int fd);
+
 /* After it: a port that is called free before it is would be offered, refused and then avoided. */
 void release_end(uint64_t held);
 

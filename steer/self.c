@@ -215,6 +215,12 @@ bool self_borrows(uint32_t pid, bool may_ask)
   return false;
 }
 
+bool self_has_other_files(void)
+{
+  uint32_t lender = self_pid(), pid = sys_getpid();
+  return pid != lender && SYS_CALL(SYS_kcmp, pid, lender, KCMP_FILES, 0, 0) != 0;
+}
+
 _Atomic uint64_t *self_word(void)
 {
   return &self()->word;

@@ -105,5 +105,17 @@ u.sendto(b'x', ('127.0.0.1', 9))
             equal([e["network.transport"] for e in o.calls("sendto")], ["udp"], how)
 
 
+def test_closed_in_a_vfork_child():
+    """close_range() in a vfork child, as of Python's subprocess: its parent forgets no socket"""
+    o = steered("""
+        import subprocess
+        u = socket(AF_INET, SOCK_DGRAM)
+        u.connect(('127.0.0.1', 9))
+        subprocess.run(['true'])
+        print(u.getsockopt(IPPROTO_IP, RANGE)) # which is put back where it is known to be the rule's
+    """)
+    equal(o.process.stdout, "0\n")
+
+
 if __name__ == "__main__":
     berthtest.main()
