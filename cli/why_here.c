@@ -14,7 +14,7 @@ static struct {
   struct doctor_view view;
   struct destinations destinations;
   struct holders holders;
-  bool has_holders;
+  bool has_holders, indexed;
   int error;
   uint64_t time;                     /* CLOCK_MONOTONIC in ms; 0: never looked */
   uint64_t keep;                     /* it is good for so many ms */
@@ -69,18 +69,27 @@ const struct destination *here_destination(const uint8_t local[16], const uint8_
   return NULL;
 }
 
+/* By port, once a look: a line a failing call would otherwise go through all sockets each. */
+static const struct diag_socket *by_port[65536];
+
+static void index_ports(void)
+{
+  memset(by_port, 0, sizeof by_port);
+  for (uint32_t i = 0; i < look.view.sockets.count; i++) {
+    const struct diag_socket *s = &look.view.sockets.sockets[i], **best = &by_port[s->local_port];
+    if (*best && !(*best)->peer_port)
+      continue;
+    if (!s->peer_port || !*best || (*best)->state == DIAG_TIME_WAIT)
+      *best = s;
+  }
+  look.indexed = true;
+}
+
 const struct diag_socket *here_port(uint16_t port)
 {
-  const struct diag_socket *found = NULL;
-  for (uint32_t i = 0; i < look.view.sockets.count; i++) {
-    const struct diag_socket *s = &look.view.sockets.sockets[i];
-    if (s->local_port != port)
-      continue;
-    if (!s->peer_port)
-      return s;
-    found = found && found->state != DIAG_TIME_WAIT ? found : s;
-  }
-  return found;
+  if (!look.indexed)
+    index_ports();
+  return by_port[port];
 }
 
 const struct diag_socket *here_tuple(const struct record_event *e)
