@@ -53,6 +53,12 @@ def built(name):
     raise Skip(name + ".so is not built")
 
 
+def sanitized():
+    """Whether berth was built with a sanitizer, which makes system calls of its own."""
+    with open(BERTH, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def equal(got, want, what="value"):
     assert got == want, f"{what}: got {got!r}, want {want!r}"
 
