@@ -32,6 +32,7 @@ struct gate_filter {
   atomic_int state; /* enum filter_state */
   uint32_t room;    /* instructions that fit */
   uint32_t length;  /* with none, nothing passes */
+  const void *guest; /* the thread that lent its memory to a vfork child, of which it is; or NULL */
   struct sock_filter program[];
 };
 
@@ -141,6 +142,11 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f)
   return ask_and_make(number, a, b, c, d, e, f);
 }
 
+bool gate_is_open(void)
+{
+  return stance() == OPEN;
+}
+
 void gate_watch(_Atomic uint32_t *word)
 {
   atomic_store_explicit(&watched, word, memory_order_release);
@@ -175,8 +181,11 @@ static void tell(void)
   inherited_tell(count, map, atomic_load_explicit(&unknown, memory_order_relaxed) != 0);
 }
 
+static _Thread_local const void *lent;
+
 static struct gate_filter *begin(struct gate_filter *f)
 {
+  f->guest = lent;
   atomic_store_explicit(&f->state, FILTER_LIVE, memory_order_release);
   atomic_store_explicit(&posture, FILTERED, memory_order_release);
   tell();
@@ -269,4 +278,23 @@ void gate_drop(struct gate_filter *f)
   else
     atomic_store_explicit(&f->state, FILTER_DROPPED, memory_order_release);
   tell();
+}
+
+void gate_lend(const void *thread)
+{
+  lent = thread;
+}
+
+void gate_take_back(const void *thread)
+{
+  bool any = false;
+  struct gate_filter *f = atomic_load_explicit(&filters, memory_order_acquire);
+  lent = NULL;
+  for (; f; f = f->next)
+    if (is_live(f) && f->guest == thread) {
+      atomic_store_explicit(&f->state, FILTER_DROPPED, memory_order_release);
+      any = true;
+    }
+  if (any)
+    tell();
 }

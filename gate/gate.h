@@ -34,8 +34,17 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f);
 /* The same, unasked: a call of the program's own. */
 long gate_make(long number, long a, long b, long c, long d, long e, long f);
 
+/* Whether there are no filters, as far as is known: then a call that succeeded was the kernel's. Under
+ * filters its result can be a handler's of SIGSYS, or a supervisor's. No system call. */
+bool gate_is_open(void);
+
 /* Whether all that making a recording takes would pass, under one more filter. */
 bool gate_lets_record(const struct sock_fprog *filter);
+
+/* While a vfork child runs in a thread's memory, what is kept is the child's. After it, told by the
+ * same address, it is dropped. */
+void gate_lend(const void *thread);
+void gate_take_back(const void *thread);
 
 /* Before a filter is installed: from now on it is asked too. Its program is copied, and was found to
  * be readable. Without memory for that, what it answers is unknown, as of a filter that was there

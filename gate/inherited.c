@@ -2,6 +2,7 @@
 #include "gate/inherited.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -79,22 +80,13 @@ static void feed(struct field *f, char c)
   f->matched = 0;
 }
 
-static int open_status(void)
-{
-  static const char *const paths[] = {"/proc/thread-self/status", "/proc/self/status"};
-  int fd = -1;
-  for (unsigned i = 0; i < 2 && fd < 0; i++) /* the first one since Linux 3.17 */
-    fd = (int)GATE_CALL(SYS_openat, AT_FDCWD, paths[i], O_RDONLY | O_CLOEXEC);
-  return fd;
-}
-
-/* How many filters this thread has; before Linux 5.9 (c818c03b661c) whether it has any, as 1. -1: it
+/* How many filters the thread of this file in /proc has; before Linux 5.9 (c818c03b661c) whether it has any, as 1. -1: it
  * cannot be asked. */
-static int count_filters(void)
+static int count_filters(const char *status)
 {
   struct field count = {.label = "\nSeccomp_filters:\t"}, mode = {.label = "\nSeccomp:\t"};
   char text[1024];
-  int fd = open_status();
+  int fd = (int)GATE_CALL(SYS_openat, AT_FDCWD, status, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return -1;
   for (long n; !count.found && (n = GATE_CALL(SYS_read, fd, text, sizeof text)) > 0;)
@@ -129,31 +121,57 @@ static bool file_is_there(const char *path)
   return fd >= 0;
 }
 
-/* Docker's mark, and Podman's. */
-static bool answer_by_error(void)
+/* Whether so many are no more than those that a container's runtime has put before its first process.
+ * The files are Docker's mark, and Podman's. */
+static bool are_of_runtime(int count)
 {
-  return passes || in_container || file_is_there("/.dockerenv") ||
-         file_is_there("/run/.containerenv");
+  if (!in_container && !file_is_there("/.dockerenv") && !file_is_there("/run/.containerenv"))
+    return false;
+  return count <= count_filters("/proc/1/status");
 }
 
 struct inherited inherited_ask(void)
 {
   struct inherited i = {0};
   read_told(&i);
-  int count = count_filters();
+  int count = count_filters("/proc/thread-self/status");
+  if (count < 0) /* before Linux 3.17 */
+    count = count_filters("/proc/self/status");
   if (count >= 0 && (unsigned)count != i.count)
-    i.unknown = !answer_by_error();
+    i.unknown = !passes && !are_of_runtime(count);
   return i;
 }
 
+static _Atomic uint64_t last_refused;
+static atomic_uint last_count; /* 0: nothing was told, or nothing is known */
+
 /* Who reads it in the midst finds no count. */
+static void write(char *to, unsigned count, uint64_t refused)
+{
+  memset(to, '-', COUNT_DIGITS);
+  write_digits(to + MAP_AT, MAP_DIGITS, refused);
+  write_digits(to + TAG_AT, TAG_DIGITS, calls_tag());
+  if (count)
+    write_digits(to, COUNT_DIGITS, count);
+}
+
 void inherited_tell(unsigned count, uint64_t refused, bool unknown)
 {
-  if (!is_there())
-    return;
-  memset(told, '-', COUNT_DIGITS);
-  write_digits(told + MAP_AT, MAP_DIGITS, refused);
-  write_digits(told + TAG_AT, TAG_DIGITS, calls_tag());
-  if (!unknown && count <= UINT8_MAX)
-    write_digits(told, COUNT_DIGITS, count);
+  count = unknown || count > UINT8_MAX ? 0 : count;
+  atomic_store_explicit(&last_refused, refused, memory_order_relaxed);
+  atomic_store_explicit(&last_count, count, memory_order_relaxed);
+  if (is_there())
+    write(told, count, refused);
+}
+
+bool inherited_put(char *to)
+{
+  static const char empty[] = INHERITED_VARIABLE "=" INHERITED_NONE;
+  unsigned count = atomic_load_explicit(&last_count, memory_order_relaxed);
+  if (!count)
+    return false;
+  memcpy(to, empty, sizeof empty);
+  write(to + sizeof INHERITED_VARIABLE, count,
+        atomic_load_explicit(&last_refused, memory_order_relaxed));
+  return true;
 }

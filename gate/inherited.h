@@ -15,8 +15,8 @@
  *   BERTH_FILTERS=pass
  *
  * says that the filters which were there before let berth's calls pass, or answer by an error. That is
- * assumed in a container: the profiles that come with Docker, Podman, containerd and CRI-O answer what
- * they do not know by an error (SCMP_ACT_ERRNO).
+ * assumed in a container of as many filters as its first process has: the profiles that come with
+ * Docker, Podman, containerd and CRI-O answer what they do not know by an error (SCMP_ACT_ERRNO).
  */
 #ifndef BERTH_GATE_INHERITED_H
 #define BERTH_GATE_INHERITED_H
@@ -43,5 +43,10 @@ struct inherited inherited_ask(void);
 
 /* Tells what this process executes of so many filters, and what they refuse together. */
 void inherited_tell(unsigned count, uint64_t refused, bool unknown);
+
+/* The variable with that, for an environment that has not the one above, in `to`, which has room for
+ * INHERITED_SIZE bytes. False where there is nothing to tell. */
+#define INHERITED_SIZE (sizeof INHERITED_VARIABLE + sizeof INHERITED_NONE)
+bool inherited_put(char *to);
 
 #endif

@@ -17,12 +17,25 @@ __attribute__((constructor)) static void lend_always(void)
 
 typedef void any_function(void);
 
-/* Called by vfork(), which goes on at what this returns. */
-__attribute__((used, visibility("hidden"))) any_function *vfork_begin(void);
-any_function *vfork_begin(void)
+/* Where vfork() returns to, in the child and then in the parent. */
+static _Thread_local void *back;
+
+/* Called by vfork() with that address; it goes on at what this returns. */
+__attribute__((used, visibility("hidden"))) any_function *vfork_begin(void *from);
+any_function *vfork_begin(void *from)
 {
-  self_lend();
+  back = from;
+  self_vfork(true);
   return (any_function *)real()->vfork;
+}
+
+/* Called with what the real one returned: 0 in the child. */
+__attribute__((used, visibility("hidden"))) void *vfork_end(int child);
+void *vfork_end(int child)
+{
+  if (child)
+    self_vfork(false);
+  return back;
 }
 
 /* Its own declaration, in <sched.h>, is variadic. */

@@ -5,11 +5,15 @@
 #include <alloca.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "gate/inherited.h"
 #include "preload/hook.h"
+#include "steer/memory.h"
 #include "steer/recorder.h"
 
 /* The image lives on where execve() fails. */
@@ -28,34 +32,69 @@ static void replaced(void)
   errno = error;
 }
 
+/* An environment with what is known of the filters that were seen, in place of `envp`. On the stack,
+ * since this may be a vfork child; one that would take too much of it is left as it is, and so is one
+ * that cannot be read. The first of a name counts. */
+#define ENVIRONMENT_MOST 192
+struct environment {
+  char *variables[ENVIRONMENT_MOST + 2];
+  char filters[INHERITED_SIZE];
+};
+
+static char *const *with_filters(char *const envp[], struct environment *e)
+{
+  static const char name[] = INHERITED_VARIABLE "=";
+  size_t n = 0, from = 0;
+  bool own = envp == environ;
+  if (!envp || !inherited_put(e->filters))
+    return envp;
+  e->variables[n++] = e->filters;
+  for (; n <= ENVIRONMENT_MOST; from++) {
+    bool begins_page = !from || (uintptr_t)&envp[from] % 4096 == 0;
+    if (!own && begins_page && memory_ask_all(&envp[from], sizeof *envp) != MEMORY_READABLE)
+      return envp;
+    if (!envp[from])
+      break;
+    if (!own || strncmp(envp[from], name, sizeof name - 1) != 0)
+      e->variables[n++] = envp[from];
+  }
+  e->variables[n] = NULL;
+  return n <= ENVIRONMENT_MOST ? e->variables : envp;
+}
+
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
+  struct environment e;
   replaced();
-  return failed(real()->execve(path, argv, envp));
+  return failed(real()->execve(path, argv, with_filters(envp, &e)));
 }
 
 HOOK int execv(const char *path, char *const argv[])
 {
+  struct environment e;
   replaced();
-  return failed(real()->execv(path, argv));
+  return failed(real()->execve(path, argv, with_filters(environ, &e)));
 }
 
 HOOK int execvp(const char *file, char *const argv[])
 {
+  struct environment e;
   replaced();
-  return failed(real()->execvp(file, argv));
+  return failed(real()->execvpe(file, argv, with_filters(environ, &e)));
 }
 
 HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
+  struct environment e;
   replaced();
-  return failed(real()->execvpe(file, argv, envp));
+  return failed(real()->execvpe(file, argv, with_filters(envp, &e)));
 }
 
 HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
+  struct environment e;
   replaced();
-  return failed(real()->fexecve(fd, argv, envp));
+  return failed(real()->fexecve(fd, argv, with_filters(envp, &e)));
 }
 
 HOOK int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
@@ -64,8 +103,9 @@ HOOK int execveat(int fd, const char *path, char *const argv[], char *const envp
     errno = ENOSYS;
     return -1;
   }
+  struct environment e;
   replaced();
-  return failed(real()->execveat(fd, path, argv, envp, flags));
+  return failed(real()->execveat(fd, path, argv, with_filters(envp, &e), flags));
 }
 
 /* The arguments of an execl(), up to and with the NULL that ends them. On the stack, as
@@ -91,8 +131,7 @@ HOOK int execl(const char *path, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  replaced();
-  return failed(real()->execv(path, argv));
+  return execv(path, argv);
 }
 
 HOOK int execlp(const char *file, const char *first, ...)
@@ -102,8 +141,7 @@ HOOK int execlp(const char *file, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  replaced();
-  return failed(real()->execvp(file, argv));
+  return execvp(file, argv);
 }
 
 HOOK int execle(const char *path, const char *first, ...)
@@ -114,6 +152,5 @@ HOOK int execle(const char *path, const char *first, ...)
   COLLECT(argv, first, list);
   char *const *envp = va_arg(list, char *const *);
   va_end(list);
-  replaced();
-  return failed(real()->execve(path, argv, envp));
+  return execve(path, argv, envp);
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "gate/gate.h"
 #include "record/clock.h"
 #include "record/sys.h"
 #include "steer/recorder.h"
@@ -102,14 +103,14 @@ void observation_remember(const struct observation *o, struct descriptor d)
   descriptor_set(o->fd, d);
 }
 
-/* The kernel has read it where the call got anywhere. A failure could be a seccomp filter's, and
+/* The kernel has read it where the call got anywhere. Its result could be a seccomp filter's, and
  * where the call took long another thread may have unmapped it: so the kernel is asked. */
 bool observation_may_read(const struct observation *o, const struct sockaddr *address,
                           socklen_t size, int error)
 {
   if (!address || size < sizeof address->sa_family)
     return false;
-  if ((error == 0 || error == EINPROGRESS) && !took_long(o))
+  if ((error == 0 || error == EINPROGRESS) && !took_long(o) && gate_is_open())
     return true;
   return endpoint_ask(o->fd, address, size) == MEMORY_READABLE;
 }

@@ -83,7 +83,8 @@ void observe_reserved(struct observation *o, int fd, int result)
 void observe_bind(struct observation *o, const struct sockaddr *asked, socklen_t size, int result)
 {
   int error = errno;
-  bind_ended(o, asked, size, result ? error : 0);
+  if (result <= 0) /* as in observe_connect() */
+    bind_ended(o, asked, size, result ? error : 0);
   errno = error;
 }
 
@@ -108,6 +109,7 @@ static void listen_ended(struct observation *o, int error)
 void observe_listen(struct observation *o, int result)
 {
   int error = errno;
-  listen_ended(o, result ? error : 0);
+  if (result <= 0)
+    listen_ended(o, result ? error : 0);
   errno = error;
 }

@@ -187,6 +187,7 @@ static void connect_ended(struct observation *o, const struct sockaddr *address,
 void observe_connect(struct observation *o, const struct sockaddr *peer, socklen_t size, int result)
 {
   int error = errno;
-  connect_ended(o, peer, size, result ? error : 0);
+  if (result <= 0) /* else it is no result of the kernel's, but of a handler of SIGSYS */
+    connect_ended(o, peer, size, result ? error : 0);
   errno = error;
 }

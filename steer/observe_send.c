@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gate/gate.h"
 #include "steer/memory.h"
 #include "steer/observation.h"
 #include "steer/recorder.h"
@@ -111,7 +112,8 @@ void observe_sendmsg(struct observation *o, enum record_call call, int flags,
 {
   int error = errno;
   bool reached = observation_end(o, result < 0 ? error : 0);
-  if (reached && (result >= 0 || memory_ask(o->fd, message, sizeof *message) == MEMORY_READABLE)) {
+  bool was_read = result >= 0 && gate_is_open();
+  if (reached && (was_read || memory_ask(o->fd, message, sizeof *message) == MEMORY_READABLE)) {
     struct msghdr m;
     memcpy(&m, (const void *)message, sizeof m);
     send_ended(o, call, flags, m.msg_name, m.msg_namelen, result < 0 ? error : 0);

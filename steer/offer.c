@@ -145,7 +145,7 @@ static enum offer_answer call_plainly(struct offering *o)
 enum offer_answer offer_nothing(struct offering *o)
 {
   o->claim->unsteered = RECORD_FORBIDDEN;
-  if (!rules_strict())
+  if (!rules_strict() || o->claim->flow.binds) /* a bind(2) leaves nothing by itself */
     return call_plainly(o);
   offer_restore_range(o);
   offer_restore_reuse(o);

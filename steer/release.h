@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is forgotten, and told to a rule's memory, when a descriptor is closed. Signal-safe; errno
+ * What is forgotten, and told to a rule's memory, when a descriptor is closed; not by a vfork child,
+ * whose descriptors are its own, while the memory is its parent's. Signal-safe; errno
  * stays as it is.
  */
 #ifndef BERTH_STEER_RELEASE_H

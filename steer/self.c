@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 
+#include "gate/gate.h"
 #include "record/clock.h"
 #include "record/sys.h"
 
@@ -54,6 +55,7 @@ struct self {
 #define LARGEST_PAGE 65536
 static unsigned char room[2 * LARGEST_PAGE]; /* a whole page of any size lies in it */
 static atomic_bool begun, wipes;
+static _Thread_local bool vforked;   /* this is the child of a vfork() in this thread */
 static atomic_bool lends;            /* a child may be running in this process's memory */
 static _Atomic uint32_t main_thread; /* libc's number of it; 0: not known */
 
@@ -97,8 +99,8 @@ static uint32_t ask_pid(void)
 static void know_owner_of_memory(void)
 {
   uint32_t pid = ask_pid(), parent = sys_getppid();
-  bool shared = parent && atomic_load_explicit(&lends, memory_order_relaxed) &&
-                SYS_CALL(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
+  bool may_be = vforked || atomic_load_explicit(&lends, memory_order_relaxed);
+  bool shared = parent && may_be && SYS_CALL(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
   know(shared ? parent : pid, shared ? 0 : parent);
 }
 
@@ -110,6 +112,20 @@ void self_started(void)
 void self_lend(void)
 {
   atomic_store_explicit(&lends, true, memory_order_relaxed);
+}
+
+void self_vfork(bool begins)
+{
+  vforked = begins;
+  if (begins)
+    gate_lend(&thread);
+  else
+    gate_take_back(&thread);
+}
+
+bool self_is_vforked(void)
+{
+  return vforked;
 }
 
 void self_begin(bool before_main)
@@ -145,6 +161,7 @@ void self_forked(void)
   int error = errno;
   uint32_t pid = tid_of_libc();
   atomic_store_explicit(&lends, false, memory_order_relaxed);
+  vforked = false;
   atomic_store_explicit(&main_thread, pid, memory_order_relaxed);
   if (!atomic_load_explicit(&begun, memory_order_relaxed)) {
     atomic_store_explicit(&since, clock_ns(CLOCK_REALTIME), memory_order_relaxed);
@@ -193,6 +210,8 @@ uint32_t self_tid(uint32_t pid)
 
 bool self_borrows(uint32_t pid, bool may_ask)
 {
+  if (vforked)
+    return true;
   if (!atomic_load_explicit(&lends, memory_order_relaxed))
     return false;
   if (self_word_is_inherited())

@@ -13,9 +13,16 @@
 /* In the constructor, by the main thread: libc's number of it is kept. No system call. */
 void self_started(void);
 
-/* Before a child is made that runs in this process's memory (vfork(2), clone(2) with CLONE_VM): only
- * after that is anybody taken for one. */
+/* Before a child is made that runs in this process's memory (clone(2) with CLONE_VM): only after that
+ * is it asked whether one does. */
 void self_lend(void);
+
+/* Before vfork(2) in this thread, and after it, in the parent: what runs in between is the child, and
+ * known to be without a system call. */
+void self_vfork(bool begins);
+
+/* Whether this is a vfork child that vfork() made. */
+bool self_is_vforked(void);
 
 /* To be called before any other but these, as often as one likes: three system calls the first time, one
  * more where main() has begun and this may be a vfork child. Before main() it is called by the

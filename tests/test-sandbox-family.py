@@ -60,6 +60,10 @@ class Mode:
         if rule:
             late = {"late_bind": ["filtered"]} if name == "late" else {}
             self.policy = self.files.enter_context(policy(rule, **late))
+            if name.startswith("preload"):  # what JSON takes is malloc()'s: getrandom(2)
+                image = f"{folder}/{name}.img"
+                subprocess.run([BERTH, "compile", self.policy, "-o", image], check=True)
+                self.policy = image
 
     def run(self, command):
         """What the command says; its recordings are in a folder of their own, which is returned."""
@@ -266,8 +270,7 @@ def test_unseen():
     """a filter that was installed unseen, then an exec: only the least set of calls is made"""
     names = said([FILTERED, "names"], os.environ).split()
     actions = ("kill", "trap", "eperm") if WHOLE else ("kill",)
-    same(MODES, [(action, "unseen", follow) for action in actions
-                 for follow in ("exec", "vfork", "spawn")],
+    same(MODES, [(action, "unseen", "exec") for action in actions],
          *[name for name in names if name not in LEAST])
 
 
@@ -322,7 +325,7 @@ def test_port_unknown():
                   collections.Counter(e["berth.call"] for e in want), f"{mode.name}, {action}")
             for e in got:
                 assert e["network.local.port"] or e["berth.result"] == "failed" or \
-                    "forbidden" in e.values(), (mode.name, e)
+                    e.get("berth.forbidden"), (mode.name, e)
 
 
 # Without this call nothing can be steered in this mode.
@@ -337,7 +340,7 @@ def test_forbidden():
                                      NEEDED[mode.name])
             left = [e for e in events if e["berth.call"] in ANY_PORT and
                     e["berth.result"] in ("ok", "in_progress") and
-                    e["berth.chosen_by"] != "program"]
+                    e["berth.chosen_by"] == "kernel"]
             assert len(left) >= 3, (mode.name, action, events)
             equal({e.get("berth.unsteered") for e in left}, {"forbidden"}, f"{mode.name}, {action}")
             count = sum(rule["forbidden"] for row in rows for rule in row["rules"])
@@ -351,7 +354,9 @@ def test_forbidden_strict():
             for action in "kill", "trap", "eperm", "enosys":
                 text, _ = mode.run([FILTERED, "all", server.port, action, "prctl", "direct", needed])
                 assert re.search(r"udp!1 .*sendto!1 connect!1 ", text), (name, action, text)
-            equal(server.peers, [], f"connections, {name}")
+            # A bind() to port 0 had its port of the rule, by bind(), and its connection is steered.
+            steered = 4 if name == "only-range" else 0
+            equal(len(server.peers), steered, f"connections, {name}: {server.peers}")
 
 
 if __name__ == "__main__":
