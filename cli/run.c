@@ -13,6 +13,8 @@
 #include "cli/cli.h"
 #include "cli/escaped.h"
 #include "cli/follow.h"
+#include "cli/inside.h"
+#include "cli/killed.h"
 #include "cli/preflight.h"
 #include "cli/preload.h"
 #include "cli/prepare.h"
@@ -375,6 +377,7 @@ static bool end_report(struct run *run, pid_t second)
 static int run_beside(struct run *run, char **argv)
 {
   struct child child = {0};
+  int log = killed_begin();
   int error = child_start(&child, argv);
   if (error) {
     finish(run);
@@ -386,6 +389,9 @@ static int run_beside(struct run *run, char **argv)
   if (second < 0)
     complain("run", "the lines come at the end: no process to write them: %s", strerror(errno));
   child_wait(&child);
+  const struct killed_command killed = {log, run->path, child.pid, child.status};
+  if (killed_any(&killed))
+    beside_say(killed_say, &killed);
   bool steered = end_report(run, second);
   relay_end();
   if (!steered && run->strict && run->policy.value && WIFEXITED(child.status) &&
@@ -424,6 +430,8 @@ static int run_main(int argc, char **argv)
   static struct run run;
   const char *events = secure_getenv("BERTH_EVENTS");
   int c, status;
+  if (!inside_can_run())
+    return EXIT_RUN_TROUBLE;
   if (events && events[0] && !parse_events("BERTH_EVENTS", events, &run.events))
     return EXIT_RUN_TROUBLE;
   while ((c = next_option(&run_command, argc, argv, "+:o:qZcCfp:P:" ONE_RULE_SHORT COMMON_SHORT,

@@ -236,8 +236,12 @@ bool self_borrows(uint32_t pid, bool may_ask)
 
 bool self_has_other_files(void)
 {
+  if (vforked)
+    return true;
+  if (!atomic_load_explicit(&lends, memory_order_relaxed))
+    return false;
   uint32_t lender = self_pid(), pid = sys_getpid();
-  return pid != lender && SYS_CALL(SYS_kcmp, pid, lender, KCMP_FILES, 0, 0) != 0;
+  return pid && pid != lender && SYS_CALL(SYS_kcmp, pid, lender, KCMP_FILES, 0, 0) != 0;
 }
 
 _Atomic uint64_t *self_word(void)

@@ -54,7 +54,8 @@ uint32_t self_tid(uint32_t pid);
 bool self_borrows(uint32_t pid, bool may_ask);
 
 /* Whether this process, which borrows another's memory, has descriptors of its own, as a vfork child
- * has: to close one is none of the lender's business. One system call, two in a borrower. */
+ * has: to close one is none of the lender's business. No system call where no such child was made but by
+ * vfork(); else one, two in a borrower. */
 bool self_has_other_files(void);
 
 /* A word of this process's own: 0 at first, and 0 again in the child of a fork. */

@@ -721,6 +721,7 @@ STATISTICS = {
                       "failed": int, "distinct_ports_estimate": int}],
     "destinations_merged": int,
     "events": {"written": int, "overwritten": int, "lost": int, "torn": int},
+    "forbidden": {"local_port": int, "steering": int},
 }
 MORE = {"process.user.id": int, "berth.net_namespace": int, "berth.pid_namespace": int,
         "berth.mnt_namespace": int, "berth.version": str, "rules_merged": int}
