@@ -42,6 +42,11 @@ static const struct {
     CALL(kill, 0, 0),
     CALL(lseek, -1),
     CALL(pipe2),
+#ifdef SYS_poll
+    CALL(poll),
+#else
+    CALL(ppoll),
+#endif
     CALL(prctl, -1),
 #ifdef SYS_readlink
     CALL(readlink),

@@ -144,6 +144,8 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f)
 
 bool gate_is_open(void)
 {
+  if (stance() == UNASKED)
+    ask_before();
   return stance() == OPEN;
 }
 

@@ -35,7 +35,8 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f);
 long gate_make(long number, long a, long b, long c, long d, long e, long f);
 
 /* Whether there are no filters, as far as is known: then a call that succeeded was the kernel's. Under
- * filters its result can be a handler's of SIGSYS, or a supervisor's. No system call. */
+ * filters its result can be a handler's of SIGSYS, or a supervisor's. Asks for those that were there
+ * before, the first time. */
 bool gate_is_open(void);
 
 /* Whether all that making a recording takes would pass, under one more filter. */

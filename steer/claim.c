@@ -80,9 +80,14 @@ static bool finds_rule(struct observation *o, const struct endpoint *peer)
 }
 
 /* A UDP socket that shares its port by an option would overshadow, or be overshadowed. */
-static bool shares_port(int fd)
+static void look_at_sharing(struct observation *o)
 {
-  return socket_option(fd, SOL_SOCKET, SO_REUSEADDR) || socket_option(fd, SOL_SOCKET, SO_REUSEPORT);
+  errno = 0;
+  if (socket_option(o->fd, SOL_SOCKET, SO_REUSEADDR) ||
+      socket_option(o->fd, SOL_SOCKET, SO_REUSEPORT))
+    o->claim.unsteered = RECORD_REUSE;
+  else
+    o->claim.forbidden = errno == SYS_FORBIDDEN;
 }
 
 /* A stream socket whose connection failed, seen or not, has lost the port that it was given. */
@@ -111,9 +116,9 @@ static bool may_steer(struct observation *o)
     return false;
   if (observation_has_own_range(o))
     c->unsteered = RECORD_OWN_RANGE;
-  else if (c->flow.transport == POLICY_UDP && shares_port(o->fd))
-    c->unsteered = RECORD_REUSE;
-  return !c->unsteered;
+  else if (c->flow.transport == POLICY_UDP)
+    look_at_sharing(o);
+  return !c->unsteered && !c->forbidden;
 }
 
 /* The source address that the program has bound the socket to, which the kernel keeps when it takes

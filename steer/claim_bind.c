@@ -81,10 +81,12 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
                               .saved_errno = o->error,
                               .call = call,
                               .arguments = arguments};
-  if (c->flow.transport == POLICY_TCP)
+  bool tcp = c->flow.transport == POLICY_TCP;
+  bool asked = !tcp || offer_ask_reuse(&offering);
+  if (tcp && asked)
     offer_set_reuse(&offering, false);
   c->outcome = CLAIM_OFFERED;
-  enum offer_answer answer = offer_set(&offering);
+  enum offer_answer answer = asked ? offer_set(&offering) : offer_nothing(&offering);
   offer_restore_reuse(&offering);
   if (answer == OFFER_REFUSED) {
     c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;

@@ -33,11 +33,18 @@ static int family_of(struct offering *o)
   return o->family;
 }
 
+bool offer_ask_reuse(struct offering *o)
+{
+  if (o->reuse_asked)
+    return true;
+  errno = 0;
+  o->reuse_before = o->reuse = socket_option(o->fd, SOL_SOCKET, SO_REUSEADDR);
+  o->reuse_asked = errno != SYS_FORBIDDEN;
+  return o->reuse_asked;
+}
+
 void offer_set_reuse(struct offering *o, bool on)
 {
-  if (!o->reuse_asked)
-    o->reuse_before = o->reuse = socket_option(o->fd, SOL_SOCKET, SO_REUSEADDR);
-  o->reuse_asked = true;
   if (o->reuse != on)
     set_option(o, SOL_SOCKET, SO_REUSEADDR, on);
   o->reuse = on;
@@ -132,6 +139,13 @@ static bool takes_family(struct offering *o)
          (o->family == AF_INET6 && family == AF_INET && o->claim->flow.transport == POLICY_UDP);
 }
 
+/* Not, where a filter forbids to ask: nothing could be put back as it was. */
+static bool is_known(struct offering *o)
+{
+  errno = 0;
+  return family_of(o) || errno != SYS_FORBIDDEN;
+}
+
 static enum offer_answer call_plainly(struct offering *o)
 {
   offer_restore_range(o);
@@ -164,6 +178,8 @@ static bool is_forbidden(int error)
 
 enum offer_answer offer_address(struct offering *o)
 {
+  if (!is_known(o))
+    return offer_nothing(o);
   if (!takes_family(o))
     return call_plainly(o);
   int error = bind_address(o);
@@ -345,6 +361,8 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
   struct claim *c = o->claim;
   const struct candidate offer = c->offer;
   offer_restore_range(o);
+  if (!is_known(o) || (c->flow.transport == POLICY_TCP && !offer_ask_reuse(o)))
+    return offer_nothing(o);
   if (!takes_family(o)) {
     c->tries--; /* nothing is offered */
     return call_plainly(o);

@@ -70,7 +70,9 @@ void offer_drop_address(struct offering *o);
 /* Binds to the claim's address and this port, as the socket is. Returns 0 or an errno. */
 int offer_bind_port(struct offering *o, uint16_t port);
 
-/* SO_REUSEADDR: asked before it is changed for the first time; put back. */
+/* SO_REUSEADDR: asked before it is changed for the first time, which fails where a filter forbids to
+ * ask; put back. */
+bool offer_ask_reuse(struct offering *o);
 void offer_set_reuse(struct offering *o, bool on);
 void offer_restore_reuse(struct offering *o);
 
