@@ -323,10 +323,12 @@ udp sendmsg           R1 R1 A2  B1 B1 A2  B1 B1 A2  B1 R1 A2
 udp sendmmsg          R1 R1 A2  B1 B1 A2  B1 B1 A2  B1 R1 A2
 """
 
-# MPTCP's sockets take IP_LOCAL_PORT_RANGE since Linux 6.16 (or by a backport): else bind() is what is
-# left.
-MPTCP_WITHOUT_RANGE = {"range": "E2 E2 E2  E0 E0 E0  E0 E0 E0  E1 E1 E1",
-                       "auto": "B1 B1 E2  B1 B1 E2  B1 B1 E2  B1 B1 E2"}
+# A kernel may refuse IP_LOCAL_PORT_RANGE to MPTCP's sockets, as Debian's 6.1: what the first of them
+# was told is kept for the others, and bind() is what is left.
+MPTCP_WITHOUT_RANGE = {"range": {"mptcp": "E1 E0 E0  E0 E0 E0  E0 E0 E0  E0 E0 E0",
+                                 "mptcp IPv6": "E0 E0 E0  E0 E0 E0  E0 E0 E0  E0 E0 E0"},
+                       "auto": dict.fromkeys(("mptcp", "mptcp IPv6"),
+                                             "B1 B1 E2  B1 B1 E2  B1 B1 E2  B1 B1 E2")}
 
 KINDS = ("tcp", "tcp IPv6", "tcp v4-mapped", "tcp non-blocking", "tcp, SO_REUSEADDR",
          "tcp, address bound", "mptcp", "mptcp IPv6", "TCP_FASTOPEN_CONNECT",
@@ -377,8 +379,8 @@ def wanted_here(table, via):
     if not has_mptcp():
         lines = [line for line in lines if not line.startswith("mptcp")]
     elif via in MPTCP_WITHOUT_RANGE and not takes_range(MPTCP):
-        lines = [line[:22] + MPTCP_WITHOUT_RANGE[via] if line.startswith("mptcp") else line
-                 for line in lines]
+        other = MPTCP_WITHOUT_RANGE[via]
+        lines = [line[:22] + other.get(line[:22].rstrip(), line[22:]) for line in lines]
     return "\n".join(lines)
 
 
