@@ -226,14 +226,26 @@ uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t 
 
 /* --- reserved --------------------------------------------------------------------------------- */
 
-/* A word is the key, of 48 bits, over the time in 1/16 s. */
+/* A word is the key, of 26 bits, over the thread and the time in 1/16 s. */
 #define TICK UINT64_C(62500000)
 #define TIME_BITS 16
+#define THREAD_BITS 22
+#define KEY_SHIFT (TIME_BITS + THREAD_BITS)
+#define THREAD_MASK ((UINT32_C(1) << THREAD_BITS) - 1)
 
-static uint64_t key_of(uint64_t tag, uint32_t number)
+static uint64_t hash_of(uint64_t tag, uint32_t number)
 {
-  uint64_t key = (tag ^ number * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xbf58476d1ce4e5b9);
-  return key >> TIME_BITS ? key >> TIME_BITS : 1;
+  return (tag ^ number * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+static policy_u64 *slot_of(struct taken_pool *pool, uint64_t hash)
+{
+  return &pool->reserved[(hash >> TIME_BITS) % TAKEN_RESERVED];
+}
+
+static uint32_t thread_of(uint64_t word)
+{
+  return (uint32_t)(word >> TIME_BITS) & THREAD_MASK;
 }
 
 static bool is_fresh(uint64_t word, uint64_t now)
@@ -242,25 +254,33 @@ static bool is_fresh(uint64_t word, uint64_t now)
   return age < TAKEN_RESERVED_NS / TICK;
 }
 
-bool taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now)
+static uint32_t keeper(uint64_t word, uint64_t hash)
 {
-  uint64_t key = key_of(tag, number);
-  policy_u64 *slot = &pool->reserved[key % TAKEN_RESERVED];
-  uint64_t there = load(slot), mine = key << TIME_BITS | (uint16_t)(now / TICK);
-  if (there && is_fresh(there, now))
-    return there >> TIME_BITS != key;
-  if (atomic_compare_exchange_strong_explicit(slot, &there, mine, memory_order_acq_rel,
-                                              memory_order_relaxed))
-    return true;
-  return there >> TIME_BITS != key;
+  return word >> KEY_SHIFT == hash >> KEY_SHIFT ? thread_of(word) : 0;
 }
 
-void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number)
+uint32_t taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now,
+                       uint32_t thread)
 {
-  uint64_t key = key_of(tag, number);
-  policy_u64 *slot = &pool->reserved[key % TAKEN_RESERVED];
+  uint64_t hash = hash_of(tag, number), there, mine;
+  policy_u64 *slot = slot_of(pool, hash);
+  there = load(slot);
+  mine = hash >> KEY_SHIFT << KEY_SHIFT | (uint64_t)(thread & THREAD_MASK) << TIME_BITS |
+         (uint16_t)(now / TICK);
+  if (there && is_fresh(there, now))
+    return keeper(there, hash);
+  if (atomic_compare_exchange_strong_explicit(slot, &there, mine, memory_order_acq_rel,
+                                              memory_order_relaxed))
+    return 0;
+  return keeper(there, hash);
+}
+
+void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint32_t thread)
+{
+  uint64_t hash = hash_of(tag, number);
+  policy_u64 *slot = slot_of(pool, hash);
   uint64_t there = load(slot);
-  if (there >> TIME_BITS == key)
+  if (keeper(there, hash) == (thread & THREAD_MASK))
     atomic_compare_exchange_strong_explicit(slot, &there, 0, memory_order_acq_rel,
                                             memory_order_relaxed);
 }

@@ -25,7 +25,7 @@
 
 #define TAKEN_MAPS 16 /* destinations at a time */
 #define TAKEN_RESERVED 256
-#define TAKEN_RESERVED_NS UINT64_C(2000000000) /* then whoever reserved it was killed */
+#define TAKEN_RESERVED_NS UINT64_C(2000000000) /* then it is not waited for any longer */
 
 struct taken_map {
   policy_u64 bits[TAKEN_WORDS];
@@ -80,9 +80,12 @@ uint32_t taken_nth_free(const struct taken_map *map, uint32_t size, uint32_t k);
 uint32_t taken_next_window(const struct taken_map *map, uint32_t size, uint32_t from,
                            uint32_t *width);
 
-/* Keeps a number of a tag for one caller while it binds and connects: false where another has it.
- * Two that meet in the table by accident do not keep one another out. */
-bool taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now);
-void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number);
+/* Keeps a number of a tag for a thread (below 2^22, as PID_MAX_LIMIT of Linux is) while it looks,
+ * binds and connects. Returns 0, or the thread that has it, which may have ended since. Two that
+ * meet in the table by accident do not keep one another out. */
+uint32_t taken_reserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint64_t now,
+                       uint32_t thread);
+/* Where it is that thread's. */
+void taken_unreserve(struct taken_pool *pool, uint64_t tag, uint32_t number, uint32_t thread);
 
 #endif

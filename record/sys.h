@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -108,6 +109,14 @@ static inline uint64_t sys_limit(int resource)
 {
   struct rlimit64 limit;
   return SYS_CALL(SYS_prlimit64, 0, resource, NULL, &limit) ? UINT64_MAX : limit.rlim_cur;
+}
+
+/* Whether there is such a thread, as far as one can tell. */
+static inline bool sys_lives(uint32_t thread)
+{
+  struct rlimit64 limit;
+  long result = SYS_CALL(SYS_prlimit64, thread, RLIMIT_NOFILE, NULL, &limit);
+  return result != -1 || errno != ESRCH;
 }
 
 static inline int sys_statfs(int fd, struct statfs64 *fs)

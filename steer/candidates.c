@@ -439,14 +439,23 @@ void candidates_refused(struct candidates *c, const struct candidate *offer)
     taken_refused(rules_state()->taken, c->taken, offer->index, offer->count, c->given_back);
 }
 
-bool candidates_keep(struct candidates *c, const struct candidate *offer)
+/* By what the kernel sees, whether the socket is bound or not. */
+static uint64_t tag_of_tuples(const struct candidates *c, const uint8_t source[16])
 {
-  return taken_reserve(rules_state()->taken, c->tag, offer->index, c->flow->now);
+  return flow_hash(c->flow, source, (uint64_t)c->rule->number << 8 | 3);
 }
 
-void candidates_let_go(struct candidates *c, const struct candidate *offer)
+uint32_t candidates_keep(struct candidates *c, const struct candidate *offer,
+                         const uint8_t source[16], uint32_t self)
 {
-  taken_unreserve(rules_state()->taken, c->tag, offer->index);
+  uint64_t tag = tag_of_tuples(c, source);
+  return taken_reserve(rules_state()->taken, tag, offer->index, c->flow->now, self);
+}
+
+void candidates_let_go(struct candidates *c, const struct candidate *offer,
+                       const uint8_t source[16], uint32_t thread)
+{
+  taken_unreserve(rules_state()->taken, tag_of_tuples(c, source), offer->index, thread);
 }
 
 bool candidates_reserve(struct candidates *c, const struct candidate *offer, bool known_free)

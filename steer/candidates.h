@@ -79,10 +79,12 @@ void candidates_refused(struct candidates *c, const struct candidate *offer);
  * and the kernel could not be asked whether it is free. */
 bool candidates_reserve(struct candidates *c, const struct candidate *offer, bool known_free);
 
-/* Keeps the port for this call while it is bound and connected: false where another process does
- * so for the same destination. */
-bool candidates_keep(struct candidates *c, const struct candidate *offer);
-void candidates_let_go(struct candidates *c, const struct candidate *offer);
+/* Keeps the port for this call of the thread `self`, while it is looked at, bound and connected from
+ * the address `source`. Returns 0, or the thread that does so for the same destination. */
+uint32_t candidates_keep(struct candidates *c, const struct candidate *offer,
+                         const uint8_t source[16], uint32_t self);
+void candidates_let_go(struct candidates *c, const struct candidate *offer,
+                       const uint8_t source[16], uint32_t thread);
 
 /* The candidate is offered once more: false where its port has been given meanwhile, and rests. */
 bool candidates_again(struct candidates *c, const struct candidate *offer);

@@ -11,6 +11,7 @@
 #include "record/text.h"
 #include "steer/range.h"
 #include "steer/rules.h"
+#include "steer/self.h"
 #include "steer/socket.h"
 
 /* While an offer was under way another thread can have closed the descriptor. */
@@ -228,12 +229,41 @@ enum offer_answer offer_range(struct offering *o)
   return o->error && found_no_port(o) ? OFFER_REFUSED : OFFER_ANSWERED;
 }
 
+/* Which a bind() that fails takes away (__inet_bind() in net/ipv4/af_inet.c). */
+static bool has_address(const struct claim *c)
+{
+  static const uint8_t any[16];
+  return memcmp(c->flow.local, any, sizeof any) != 0;
+}
+
+/* Between the look and the connect another process of the rule could take the 4-tuple, which shares
+ * the port too: so it is kept for as long. One that ended, or this thread itself, out of a call that
+ * never returned, keeps it no more. */
+static bool keep_port(struct offering *o, const uint8_t source[16])
+{
+  struct claim *c = o->claim;
+  uint32_t other = 0;
+  memcpy(o->kept_source, source, 16);
+  o->thread = self_tid(self_pid());
+  for (int i = 0; i < 2 && !o->kept; i++) {
+    other = candidates_keep(&c->candidates, &c->offer, source, o->thread);
+    o->kept = !other;
+    if (other && other != o->thread && sys_lives(other))
+      return false;
+    if (other)
+      candidates_let_go(&c->candidates, &c->offer, source, other);
+  }
+  return o->kept;
+}
+
 /* Only sockets that share the port by SO_REUSEADDR can hold the 4-tuple once a bind with it
  * succeeds, and then the connect would fail for good: so the kernel is asked before. */
 static bool may_share(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
   const struct route *route = candidates_route(&c->flow);
+  if (!keep_port(o, has_address(c) ? c->flow.local : route->source))
+    return false;
   enum tuple_state state = tuple_state(&o->asker, route, c->flow.local, c->offer.low);
   if (state == TUPLE_TAKEN || anyhow)
     return state != TUPLE_TAKEN;
@@ -268,13 +298,6 @@ static int bind_tcp(struct offering *o, bool anyhow)
     return error;
   offer_set_reuse(o, true);
   return offer_bind_port(o, port);
-}
-
-/* Which a bind() that fails takes away (__inet_bind() in net/ipv4/af_inet.c). */
-static bool has_address(const struct claim *c)
-{
-  static const uint8_t any[16];
-  return memcmp(c->flow.local, any, sizeof any) != 0;
 }
 
 /* Destinations that had a source address: the tag of the hints, over the time in seconds. */
@@ -354,8 +377,6 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   return OFFER_ANSWERED;
 }
 
-/* Between the look and the connect another process of the rule could take the 4-tuple: so the port
- * is kept for as long. */
 enum offer_answer offer_bind(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
@@ -368,9 +389,9 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
     return call_plainly(o);
   }
   c->via = RECORD_VIA_BIND;
-  if (!candidates_keep(&c->candidates, &offer))
-    return OFFER_REFUSED;
   enum offer_answer answer = bind_and_call(o, anyhow);
-  candidates_let_go(&c->candidates, &offer);
+  if (o->kept)
+    candidates_let_go(&c->candidates, &offer, o->kept_source, o->thread);
+  o->kept = false;
   return answer;
 }

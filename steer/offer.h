@@ -34,6 +34,9 @@ struct offering {
   bool address_lost; /* a bind() that failed took the socket's source address away */
   struct tuple_asker asker;
   bool source_asked;
+  bool kept; /* a port that others have, from this address, for this thread */
+  uint8_t kept_source[16];
+  uint32_t thread;
   bool has_resort; /* `resort` was passed by: its 4-tuple is in TIME_WAIT, or may be taken */
   struct candidate resort;
 };

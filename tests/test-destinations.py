@@ -366,5 +366,24 @@ def test_rest_after_a_kill():
     after_a_kill(NONE_LEFT, rest=600)
 
 
+def test_free_after_a_kill():
+    """without `rest` it is free then, at once"""
+    after_a_kill("EINPROGRESS")
+
+
+def test_free_after_a_kill_among_others():
+    """and at once where others share it: nobody waits for a thread that has ended"""
+    with network(), socket.socket() as listener, socket.socket() as held:
+        listener.bind(("10.9.1.1", 80))
+        listener.listen()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("0.0.0.0", ONE_PORT["bind"]))
+        held.connect(("10.9.1.1", 80))
+        ip("neigh", "replace", "10.9.1.9", "lladdr", "02:00:00:00:00:01", "dev", "berth0")
+        with policy({"via": "bind", "local_ports": [ONE_PORT["bind"]]}) as file:
+            o = Observed(program(KILLED, "10.9.1.9"), "-P", file)
+    equal((o.process.stdout, o.process.stderr), ("EINPROGRESS\n", ""))
+
+
 if __name__ == "__main__":
     berthtest.main()

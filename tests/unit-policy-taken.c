@@ -202,13 +202,16 @@ static void maps_are_made_at_once(void **state)
 static void a_number_is_kept_for_one(void **state)
 {
   (void)state;
-  assert_true(taken_reserve(&pool, 7, 5, SECOND));
-  assert_false(taken_reserve(&pool, 7, 5, SECOND));
-  assert_true(taken_reserve(&pool, 8, 5, SECOND));
-  taken_unreserve(&pool, 7, 5);
-  assert_true(taken_reserve(&pool, 7, 5, SECOND));
-  assert_false(taken_reserve(&pool, 7, 5, 2 * SECOND));
-  assert_true(taken_reserve(&pool, 7, 5, 4 * SECOND)); /* whoever had it was killed */
+  const uint32_t most = 4194303;
+  assert_int_equal(taken_reserve(&pool, 7, 5, SECOND, most), 0);
+  assert_int_equal(taken_reserve(&pool, 7, 5, SECOND, 100), most);
+  assert_int_equal(taken_reserve(&pool, 8, 5, SECOND, 100), 0);
+  taken_unreserve(&pool, 7, 5, 100); /* it is not its own */
+  assert_int_equal(taken_reserve(&pool, 7, 5, SECOND, 100), most);
+  taken_unreserve(&pool, 7, 5, most);
+  assert_int_equal(taken_reserve(&pool, 7, 5, SECOND, 100), 0);
+  assert_int_equal(taken_reserve(&pool, 7, 5, 2 * SECOND, 101), 100);
+  assert_int_equal(taken_reserve(&pool, 7, 5, 4 * SECOND, 101), 0); /* not waited for any longer */
 }
 
 int main(void)

@@ -333,8 +333,8 @@ static void note_taken(struct policy_state *s, const policy_image *p, uint32_t r
   HOLDS(window >= size || (width && window + width <= size));
   taken_refused(s->taken, map, number, 1, taken_given_back(s->taken));
   taken_give_back(s->taken, tag & TAKEN_TAG_END, number);
-  if (taken_reserve(s->taken, tag, number, now))
-    taken_unreserve(s->taken, tag, number);
+  if (!taken_reserve(s->taken, tag, number, now, number))
+    taken_unreserve(s->taken, tag, number, number);
   taken_find(s->taken, tag, now + 2 * TAKEN_AGE);
 }
 
