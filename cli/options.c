@@ -13,7 +13,7 @@
 
 void complain(const char *where, const char *what, ...)
 {
-  char line[1024], place[256];
+  char line[1024], place[2 * PATH_MAX];
   va_list list;
   va_start(list, what);
   vsnprintf(line, sizeof line, what, list);

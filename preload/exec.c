@@ -62,25 +62,44 @@ static char *const *with_filters(char *const envp[], struct environment *e)
   return n <= ENVIRONMENT_MOST ? e->variables : envp;
 }
 
-HOOK int execve(const char *path, char *const argv[], char *const envp[])
+/* By the function of the same name, unless the environment is another: libraries that stand in front
+ * of these, too, see what the program called. */
+static int execute(const char *path, char *const argv[])
+{
+  struct environment e;
+  char *const *envp = with_filters(environ, &e);
+  replaced();
+  return failed(envp == environ ? real()->execv(path, argv) : real()->execve(path, argv, envp));
+}
+
+static int execute_found(const char *file, char *const argv[])
+{
+  struct environment e;
+  char *const *envp = with_filters(environ, &e);
+  replaced();
+  return failed(envp == environ ? real()->execvp(file, argv) : real()->execvpe(file, argv, envp));
+}
+
+static int execute_with(const char *path, char *const argv[], char *const envp[])
 {
   struct environment e;
   replaced();
   return failed(real()->execve(path, argv, with_filters(envp, &e)));
 }
 
+HOOK int execve(const char *path, char *const argv[], char *const envp[])
+{
+  return execute_with(path, argv, envp);
+}
+
 HOOK int execv(const char *path, char *const argv[])
 {
-  struct environment e;
-  replaced();
-  return failed(real()->execve(path, argv, with_filters(environ, &e)));
+  return execute(path, argv);
 }
 
 HOOK int execvp(const char *file, char *const argv[])
 {
-  struct environment e;
-  replaced();
-  return failed(real()->execvpe(file, argv, with_filters(environ, &e)));
+  return execute_found(file, argv);
 }
 
 HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
@@ -131,7 +150,7 @@ HOOK int execl(const char *path, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  return execv(path, argv);
+  return execute(path, argv);
 }
 
 HOOK int execlp(const char *file, const char *first, ...)
@@ -141,7 +160,7 @@ HOOK int execlp(const char *file, const char *first, ...)
   va_start(list, first);
   COLLECT(argv, first, list);
   va_end(list);
-  return execvp(file, argv);
+  return execute_found(file, argv);
 }
 
 HOOK int execle(const char *path, const char *first, ...)
@@ -152,5 +171,5 @@ HOOK int execle(const char *path, const char *first, ...)
   COLLECT(argv, first, list);
   char *const *envp = va_arg(list, char *const *);
   va_end(list);
-  return execve(path, argv, envp);
+  return execute_with(path, argv, envp);
 }

@@ -9,7 +9,7 @@
 
 #define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
 
-/* Two megabytes of zeros that the kernel gives page by page as descriptors are used. */
+/* A megabyte of zeros that the kernel gives page by page as descriptors are used. */
 static _Atomic uint64_t table[DESCRIPTORS];
 
 static_assert(sizeof(struct descriptor) == sizeof table[0], "one word, one store");

@@ -51,7 +51,7 @@ struct descriptor {
 #define DESCRIPTOR_LASTING (DESCRIPTOR_ADDRESS | DESCRIPTOR_OWN_RANGE)
 
 /* Descriptors from here on are not remembered: everything about them is asked. */
-#define DESCRIPTORS (1 << 18)
+#define DESCRIPTORS (1 << 17)
 
 struct descriptor descriptor_get(int fd);
 

@@ -33,6 +33,8 @@ static enum memory four_bytes(int fd, uintptr_t at)
 static enum memory eight_bytes(uintptr_t at)
 {
   const int nothing = -1;
+  if (!at) /* no set at all, to the kernel */
+    return MEMORY_UNREADABLE;
   if (SYS_CALL(SYS_rt_sigprocmask, nothing, at, NULL, 8) == 0)
     return MEMORY_READABLE;
   switch (errno) {

@@ -20,6 +20,12 @@ static bool is_same(const struct offering *o)
   return descriptor_is(o->fd, o->generation);
 }
 
+/* After a call that failed: another offer would go to somebody else's socket. */
+static bool is_gone(const struct offering *o)
+{
+  return o->called && !is_same(o);
+}
+
 static void set_option(const struct offering *o, int level, int name, int value)
 {
   if (is_same(o))
@@ -60,10 +66,9 @@ void offer_restore_reuse(struct offering *o)
 void offer_call(struct offering *o)
 {
   tuple_asker_end(&o->asker);
-  o->result = -1;
-  o->error = EBADF;
-  if (!is_same(o))
+  if (is_gone(o))
     return;
+  o->called = true;
   errno = o->saved_errno;
   o->result = o->call(o->arguments);
   o->error = o->result < 0 ? errno : 0;
@@ -219,6 +224,8 @@ enum offer_answer offer_range(struct offering *o)
 {
   const struct candidate *offer = &o->claim->offer;
   uint32_t range = (uint32_t)offer->high << 16 | offer->low;
+  if (is_gone(o))
+    return OFFER_ANSWERED;
   o->claim->via = RECORD_VIA_RANGE;
   offer_restore_address(o);
   if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
@@ -381,6 +388,8 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
 {
   struct claim *c = o->claim;
   const struct candidate offer = c->offer;
+  if (is_gone(o))
+    return OFFER_ANSWERED;
   offer_restore_range(o);
   if (!is_known(o) || (c->flow.transport == POLICY_TCP && !offer_ask_reuse(o)))
     return offer_nothing(o);

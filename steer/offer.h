@@ -26,6 +26,7 @@ struct offering {
   const void *arguments;
   long result;
   int error;        /* 0, or errno of the last call */
+  bool called;      /* the program's call was made */
   bool ranged;      /* IP_LOCAL_PORT_RANGE is set */
   int family;       /* of the socket; 0: not asked yet */
   bool reuse_asked; /* SO_REUSEADDR: as the program left it, and as it is now */

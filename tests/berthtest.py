@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import resource
 import select
 import shutil
@@ -57,6 +58,13 @@ def sanitized():
     """Whether berth was built with a sanitizer, which makes system calls of its own."""
     with open(BERTH, "rb") as f:
         return b"__asan_init" in f.read()
+
+
+def but_missing(said):
+    """What `berth log` says on stderr, str or bytes, but for the lines that tell of events which
+    cannot be shown."""
+    line = r"berth: log: [^\n]*: events are missing: [^\n]*\n"
+    return re.sub(line.encode() if isinstance(said, bytes) else line, said[:0], said)
 
 
 def equal(got, want, what="value"):

@@ -101,8 +101,12 @@ def waiting(path, *before):
 
 
 def child_of(process):
+    """COMMAND of a berth run, which has children of its own, too."""
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
-        return int(f.read())
+        children = f.read().split()
+    berth = os.readlink(f"/proc/{process.pid}/exe")
+    command, = (c for c in children if os.readlink(f"/proc/{c}/exe") != berth)
+    return int(command)
 
 
 def go_waits(*flags, **how):

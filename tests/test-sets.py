@@ -990,7 +990,7 @@ def killed(order, low=40000, **more):
     with backlog() as port, policy(rule) as file, \
             running([MANY, "-c", "-p", "8", "-n", str(count), "-x", "100", "127.0.0.1",
                      str(port)], "-P", file) as (run, recording):
-        many, = wait_for(lambda: children(run.pid))
+        many, = wait_for(lambda: [c for c in children(run.pid) if children(c)])
         victims = wait_for(lambda: children(many)[7:] and children(many))[::2]
 
         def made(pid):

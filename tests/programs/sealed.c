@@ -38,6 +38,7 @@
   NAME(mmap)                                                                                       \
   NAME(munmap)                                                                                     \
   NAME(openat)                                                                                     \
+  NAME(prlimit64)                                                                                  \
   NAME(read)                                                                                       \
   NAME(recvfrom)                                                                                   \
   NAME(sendto)                                                                                     \
