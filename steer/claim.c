@@ -240,7 +240,9 @@ static long finish(struct offering *o)
 {
   tuple_asker_end(&o->asker);
   bool has_port = !o->error || o->error == EINPROGRESS;
-  if (has_port)
+  bool keeps_port = o->claim->flow.transport ==
+                    POLICY_TCP; /* UDP's is drawn anew by another connect */
+  if (has_port && keeps_port)
     o->claim->ranged = o->ranged;
   else
     offer_restore_range(o);

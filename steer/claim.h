@@ -47,7 +47,7 @@ struct claim {
   struct candidates_flow flow;
   struct candidate offer;
   struct candidate refused; /* the last one that was; zeros: none */
-  uint32_t denied;          /* candidates that bind(2) refused with EACCES */
+  uint32_t denied;          /* candidates that bind(2) refused with EACCES, though anyone may */
   uint32_t tries;
   enum claim_outcome outcome;
   uint16_t protocol;  /* IPPROTO_* of the socket */

@@ -44,13 +44,12 @@ static bool may_steer(struct observation *o)
 static enum offer_answer offer_port(struct offering *o)
 {
   uint16_t port = o->claim->offer.low;
-  const uint16_t unprivileged = 1024;
   o->claim->via = RECORD_VIA_BIND;
   o->error = offer_bind_port(o, port);
   o->result = o->error ? -1 : 0;
   if (o->error == SYS_FORBIDDEN)
     return offer_nothing(o);
-  bool refused = o->error == EADDRINUSE || (o->error == EACCES && port < unprivileged);
+  bool refused = o->error == EADDRINUSE || (o->error == EACCES && offer_lacks_right(o, port));
   return refused ? OFFER_REFUSED : OFFER_ANSWERED;
 }
 

@@ -49,3 +49,16 @@ bool machine_read(struct policy_machine *m, struct policy_ports *reserved)
   read_reserved(m, reserved);
   return machine_read_range(m);
 }
+
+uint32_t machine_unprivileged(void)
+{
+  char text[16];
+  uint32_t start = 0;
+  int fd = open_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  long n = fd >= 0 ? sys_read(fd, text, sizeof text) : -1;
+  if (fd >= 0)
+    sys_close(fd);
+  for (long i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+    start = start * 10 + (uint32_t)(text[i] - '0');
+  return n > 0 ? start : 1024;
+}

@@ -19,4 +19,8 @@ bool machine_read(struct policy_machine *m, struct policy_ports *reserved);
 /* The range alone: three system calls. False, and `m` as it was, where it cannot be read. */
 bool machine_read_range(struct policy_machine *m);
 
+/* net.ipv4.ip_unprivileged_port_start: below it, bind(2) to a port takes a right. 1024 where it cannot
+ * be read. Three system calls. */
+uint32_t machine_unprivileged(void);
+
 #endif

@@ -9,6 +9,7 @@
 #include "record/clock.h"
 #include "record/sys.h"
 #include "record/text.h"
+#include "steer/machine.h"
 #include "steer/range.h"
 #include "steer/rules.h"
 #include "steer/self.h"
@@ -283,7 +284,6 @@ static bool may_share(struct offering *o, bool anyhow)
   return false;
 }
 
-/* With SO_REUSEPORT a bind succeeds beside another socket that has it, connected or not. */
 static bool has_port_reuse(struct offering *o)
 {
   if (!o->port_reuse_asked)
@@ -292,19 +292,31 @@ static bool has_port_reuse(struct offering *o)
   return o->port_reuse;
 }
 
+/* Without SO_REUSEPORT, by which a bind would succeed beside a listener that has it. */
+static int bind_unshared(struct offering *o, uint16_t port)
+{
+  bool shares = has_port_reuse(o);
+  if (shares)
+    set_option(o, SOL_SOCKET, SO_REUSEPORT, 0);
+  int error = offer_bind_port(o, port);
+  if (shares)
+    set_option(o, SOL_SOCKET, SO_REUSEPORT, 1);
+  return error;
+}
+
 /* Alone if that can be: a port that no other socket has cannot have its 4-tuple taken. Otherwise
- * beside sockets that connect to somebody else. With SO_REUSEPORT no bind tells whether it can. */
+ * beside sockets that connect to somebody else. */
 static int bind_tcp(struct offering *o, bool anyhow)
 {
   uint16_t port = o->claim->offer.low;
   int error = EADDRINUSE;
   offer_set_reuse(o, false);
-  if (!anyhow && !has_port_reuse(o))
-    error = offer_bind_port(o, port);
+  if (!anyhow)
+    error = bind_unshared(o, port);
   if (error != EADDRINUSE || !may_share(o, anyhow))
     return error;
   offer_set_reuse(o, true);
-  return offer_bind_port(o, port);
+  return bind_unshared(o, port);
 }
 
 /* Destinations that had a source address: the tag of the hints, over the time in seconds. */
@@ -340,14 +352,21 @@ bool offer_lacks_source(struct offering *o)
   return false;
 }
 
-/* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start, Landlock,
- * SELinux). */
+bool offer_lacks_right(struct offering *o, uint16_t port)
+{
+  if (!o->unprivileged)
+    o->unprivileged = machine_unprivileged();
+  return port < o->unprivileged;
+}
+
+/* EACCES: a port for which one has no right (net.ipv4.ip_unprivileged_port_start), or Landlock or
+ * SELinux. */
 static enum offer_answer bind_failed(struct offering *o, int error)
 {
   if (is_forbidden(error))
     return offer_nothing(o);
   switch (error) {
-  case EACCES: o->claim->denied++; return OFFER_REFUSED;
+  case EACCES: o->claim->denied += !offer_lacks_right(o, o->claim->offer.low); return OFFER_REFUSED;
   case EADDRINUSE: return OFFER_REFUSED;
   case EADDRNOTAVAIL: return o->claim->keeps ? call_plainly(o) : OFFER_NO_ADDRESS;
   default: return call_plainly(o);

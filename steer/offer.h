@@ -25,11 +25,12 @@ struct offering {
   claim_call *call;
   const void *arguments;
   long result;
-  int error;        /* 0, or errno of the last call */
-  bool called;      /* the program's call was made */
-  bool ranged;      /* IP_LOCAL_PORT_RANGE is set */
-  int family;       /* of the socket; 0: not asked yet */
-  bool reuse_asked; /* SO_REUSEADDR: as the program left it, and as it is now */
+  int error;             /* 0, or errno of the last call */
+  bool called;           /* the program's call was made */
+  uint32_t unprivileged; /* machine_unprivileged(), once EACCES made it asked; 0: not yet */
+  bool ranged;           /* IP_LOCAL_PORT_RANGE is set */
+  int family;            /* of the socket; 0: not asked yet */
+  bool reuse_asked;      /* SO_REUSEADDR: as the program left it, and as it is now */
   bool reuse_before, reuse;
   bool port_reuse_asked, port_reuse; /* SO_REUSEPORT, which is left as it is */
   bool address_lost; /* a bind() that failed took the socket's source address away */
@@ -73,6 +74,9 @@ void offer_drop_address(struct offering *o);
 
 /* Binds to the claim's address and this port, as the socket is. Returns 0 or an errno. */
 int offer_bind_port(struct offering *o, uint16_t port);
+
+/* Whether EACCES of bind(2) to this port says that one has no right to it: another may do. */
+bool offer_lacks_right(struct offering *o, uint16_t port);
 
 /* SO_REUSEADDR: asked before it is changed for the first time, which fails where a filter forbids to
  * ask; put back. */

@@ -7,7 +7,8 @@ import tempfile
 from socket import AF_INET, AF_INET6
 
 import berthtest
-from berthtest import LIBBERTH, Server, Skip, berth, equal, full_listener, need, policy
+from berthtest import (LIBBERTH, Observed, Server, Skip, berth, equal, fresh_namespace,
+                       full_listener, need, policy, program, sysctl)
 from steertest import (BY_BIND, BY_RANGE, EVERY_WAY, FROM_POOL, FROM_POOL_BY_BIND, MACHINES, SET,
                        counters, same, script, steered)
 
@@ -594,6 +595,40 @@ def test_forbidden_option():
         equal([e.get("berth.unsteered") for e in o.calls("connect")], ["forbidden"])
         c = counters(o)
         equal((c["matched"], c["claimed"], c["exhausted"], c["forbidden"]), (1, 0, 0, 1))
+
+
+def test_privileged_ports():
+    """A set that begins below ip_unprivileged_port_start: each call gets a port that it may have."""
+    may_not = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
+    for start in 1024, 2000, 30000:
+        fresh_namespace()
+        sysctl("ipv4.ip_unprivileged_port_start", str(start))
+        rule = {"local_ports": f"{start - 100}-{start + 4}", "order": "sequential"}
+        with Server() as server, policy(rule) as file:
+            o = Observed([*may_not, *program("""
+                s, b = socket(), socket()
+                b.bind(("127.0.0.1", 0))
+                s.connect(("127.0.0.1", int(sys.argv[1])))
+                print(b.getsockname()[1], s.getsockname()[1])
+            """, server.port)], "-P", file)
+        equal(o.process.stderr, "", str(start))
+        ports = [int(word) for word in o.process.stdout.split()]
+        assert all(start <= port <= start + 4 for port in ports), (start, ports)
+
+
+def test_shared_port_of_a_listener():
+    """A client with SO_REUSEPORT, by bind: not the port of a listener that has it too."""
+    with Server() as server:
+        o = sandboxed("""
+            one = socket(); one.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+            one.bind(("0.0.0.0", 20000)); one.listen()
+            s = socket(); s.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+            s.connect(("127.0.0.1", port))
+            print(s.getsockname()[1], s.getsockopt(SOL_SOCKET, SO_REUSEPORT))
+        """, server.port, rules=[{"local_ports": "20000-20003", "via": "bind",
+                                  "order": "sequential", "match": {"to": "127.0.0.0/8"}}])
+        port, shares = o.process.stdout.split()
+        equal((port != "20000", shares), (True, "1"), o.process.stdout)
 
 
 def test_forbidden_bind():
