@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "record/sys.h"
+#include "steer/machine.h"
 #include "steer/observation.h"
 #include "steer/offer.h"
 #include "steer/socket.h"
@@ -86,6 +87,10 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
     offer_set_reuse(&offering, false);
   c->outcome = CLAIM_OFFERED;
   enum offer_answer answer = asked ? offer_set(&offering) : offer_nothing(&offering);
+  if (answer == OFFER_REFUSED && tcp && offering.reuse_before && machine_autobind_reuse()) {
+    offer_set_reuse(&offering, true);
+    answer = offer_set(&offering);
+  }
   offer_restore_reuse(&offering);
   if (answer == OFFER_REFUSED) {
     c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;

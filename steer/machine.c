@@ -50,15 +50,25 @@ bool machine_read(struct policy_machine *m, struct policy_ports *reserved)
   return machine_read_range(m);
 }
 
-uint32_t machine_unprivileged(void)
+static uint32_t read_number(const char *path, uint32_t otherwise)
 {
   char text[16];
-  uint32_t start = 0;
-  int fd = open_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  uint32_t number = 0;
+  int fd = open_sysctl(path);
   long n = fd >= 0 ? sys_read(fd, text, sizeof text) : -1;
   if (fd >= 0)
     sys_close(fd);
   for (long i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
-    start = start * 10 + (uint32_t)(text[i] - '0');
-  return n > 0 ? start : 1024;
+    number = number * 10 + (uint32_t)(text[i] - '0');
+  return n > 0 ? number : otherwise;
+}
+
+uint32_t machine_unprivileged(void)
+{
+  return read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start", 1024);
+}
+
+bool machine_autobind_reuse(void)
+{
+  return read_number("/proc/sys/net/ipv4/ip_autobind_reuse", 0) != 0;
 }

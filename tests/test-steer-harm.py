@@ -616,6 +616,24 @@ def test_privileged_ports():
         assert all(start <= port <= start + 4 for port in ports), (start, ports)
 
 
+def test_autobind_reuse():
+    """ip_autobind_reuse=1: bind() to port 0 with SO_REUSEADDR shares a port of a set that is used up."""
+    for reuse, want in ("0", "EADDRINUSE"), ("1", "40000"):
+        fresh_namespace()
+        sysctl("ipv4.ip_autobind_reuse", reuse)
+        with policy({"local_ports": "40000"}) as file:
+            o = Observed(program("""
+                for _ in range(2):
+                    s = socket(); s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+                    try:
+                        s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])
+                    except OSError as e:
+                        print(errno.errorcode[e.errno])
+                    kept = globals().setdefault("kept", []); kept.append(s)
+            """), "-P", file)
+        equal(o.process.stdout.split(), ["40000", want], f"ip_autobind_reuse={reuse}")
+
+
 def test_shared_port_of_a_listener():
     """A client with SO_REUSEPORT, by bind: not the port of a listener that has it too."""
     with Server() as server:
