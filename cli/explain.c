@@ -16,7 +16,7 @@ static const char usage[] =
     "Says which rule of the policy takes a connection to there, from which ports it\n"
     "would leave on this machine, and how. Nothing is connected.\n\n"
     "  -P, --policy FILE    the policy: JSON, or an image of `berth compile`\n"
-    "      --program NAME   the name of the file executed (default: any program's)\n"
+    "      --program NAME   the program, a name or a path (default: any program's)\n"
     "  -n, --number N       candidates to show (default 10)\n"
     "      --json           as a JSON object\n"
     "  -h, --help           this text\n"
@@ -36,7 +36,7 @@ static const struct option long_options[] = {
 
 const char *why_not(const policy_image *p, const struct policy_rule *rule, const struct question *q)
 {
-  if (q->program && !policy_names_program(p, rule->programs, q->program, ""))
+  if (q->program && !program_names_any(p, rule->programs, &q->names))
     return "another program";
   if (!q->program && rule->programs.count)
     return "for certain programs, and --program names none";
@@ -182,6 +182,8 @@ static int explain_main(int argc, char **argv)
   }
   if (!parse_operands(&q, argc - optind, argv + optind))
     return EXIT_TROUBLE;
+  if (q.program)
+    program_names_find(q.program, &q.names);
   return explain(&q);
 }
 

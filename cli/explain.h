@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/program_names.h"
 #include "policy/match.h"
 #include "policy/set.h"
 
 struct question {
   const char *policy, *program; /* program NULL: any */
+  struct program_names names;   /* of `program` */
   unsigned long number;         /* of candidates to show */
   bool json;
   struct policy_connection connection;

@@ -11,6 +11,7 @@
 #include "steer/machine.h"
 #include "steer/range.h"
 #include "steer/read_image.h"
+#include "steer/script.h"
 #include "steer/socket.h"
 
 static struct {
@@ -39,13 +40,18 @@ static const char *base_of(const char *path)
 static void choose(const char *executed)
 {
   const policy_image *p = rules.image;
-  char exe[1024];
+  char exe[1024], script[NAME_MAX + 1];
   long n = sys_readlink("/proc/self/exe", exe, sizeof exe - 1);
   exe[n > 0 ? n : 0] = '\0';
-  for (uint32_t i = 0; i < policy_rule_count(p); i++)
-    if (policy_names_program(p, policy_rule(p, i)->programs, executed, base_of(exe)))
+  script_find(p, script);
+  for (uint32_t i = 0; i < policy_rule_count(p); i++) {
+    struct policy_span programs = policy_rule(p, i)->programs;
+    if (policy_names_program(p, programs, executed, base_of(exe)) ||
+        policy_names_program(p, programs, script, ""))
       rules.numbers[rules.count++] = i;
-  rules.binds_late = policy_binds_late(p, executed, base_of(exe));
+  }
+  rules.binds_late = policy_binds_late(p, executed, base_of(exe)) ||
+                     policy_binds_late(p, script, "");
 }
 
 /* A base that several rules share has its runs once. */

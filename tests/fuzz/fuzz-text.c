@@ -15,6 +15,7 @@
 #include "policy/match.h"
 #include "policy/ports_text.h"
 #include "policy/prefix_text.h"
+#include "policy/script.h"
 
 static void read_ports(const char *text)
 {
@@ -174,6 +175,15 @@ static void read_inline(const char *text)
   free(again);
 }
 
+static void read_script(const char *file, size_t size)
+{
+  struct policy_script_word words[POLICY_SCRIPT_WORDS];
+  size_t count = policy_script_words(file, size, words);
+  HOLDS(count <= POLICY_SCRIPT_WORDS);
+  for (size_t i = 0; i < count; i++)
+    HOLDS(words[i].length && words[i].at > file && words[i].at + words[i].length < file + size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   if (!size)
@@ -188,6 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   case 'g': glob(text); break;
   case 'm': read_machine(text, size - 1); break;
   case 'i': read_inline(text); break;
+  case 's': read_script(text, size - 1); break;
   default: break;
   }
   free(text);

@@ -87,6 +87,8 @@ static void save_texts(void)
       "g*a?b[c-e]\\*\nxxaybd*",
       "gcqlsh*\ncqlsh.py",
       "g[!a-c]*[]x]\nz]",
+      "s#!/usr/bin/env -S A=1 python3 -u\n",
+      "s#!/bin/sh -e\n",
       "m32768\t60999\n",
       "m8080,9148-9150,1-2,65535\n",
   };
