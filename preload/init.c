@@ -15,6 +15,7 @@
 #include "gate/gate.h"
 #include "gate/inherited.h"
 #include "preload/loader.h"
+#include "steer/self.h"
 #include "steer/start.h"
 
 /* What follows in `variable`, NAME=VALUE, if it begins so. */
@@ -67,6 +68,7 @@ static void drop_variables(void)
 static void start(void)
 {
   struct start_environment e = {0};
+  self_start(real()->pthread_getcpuclockid);
   if (getauxval(AT_SECURE)) {
     drop_variables();
     start_nothing();

@@ -7,8 +7,10 @@
 #define BERTH_PRELOAD_REAL_H
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* REAL(return type, name, parameters) */
 #define REAL_FUNCTIONS(REAL)                                                                       \
@@ -45,6 +47,7 @@
   REAL(int, unshare, (int))                                                                        \
   REAL(int, setns, (int, int))                                                                     \
   REAL(int, daemon, (int, int))                                                                    \
+  REAL(int, pthread_getcpuclockid, (pthread_t, clockid_t *))                                       \
   REAL(int, prctl, (int, ...))                                                                     \
   REAL(int, vfork, (void))                                                                         \
   REAL(int, clone, (int (*)(void *), void *, int, void *, ...))                                    \

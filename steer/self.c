@@ -15,18 +15,7 @@
 #include "record/clock.h"
 #include "record/sys.h"
 
-/* It moved from libpthread to libc in glibc 2.34, under another version. Weak: a program of an older
- * glibc that does not load libpthread has none. */
-#if defined __x86_64__ && !defined __ILP32__
-__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.2.5");
-#elif defined __i386__
-__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.2");
-#elif defined __aarch64__
-__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.17");
-#elif defined __arm__
-__asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.4");
-#endif
-#pragma weak pthread_getcpuclockid
+static clock_function *clock_of; /* libc's; NULL: not to be had */
 
 /* The number of this thread as libc keeps it, out of its clock's: ~tid << 3 and three bits
  * (kernel/time/posix-cpu-timers.c), or tid << 3 in old versions of glibc. In a child that libc does
@@ -34,7 +23,7 @@ __asm__(".symver pthread_getcpuclockid, pthread_getcpuclockid@GLIBC_2.4");
 static uint32_t tid_of_libc(void)
 {
   clockid_t clock = 0;
-  if (!pthread_getcpuclockid || pthread_getcpuclockid(pthread_self(), &clock))
+  if (!clock_of || clock_of(pthread_self(), &clock))
     return 0;
   return (uint32_t)(clock < 0 ? ~(clock >> 3) : clock >> 3);
 }
@@ -104,8 +93,9 @@ static void know_owner_of_memory(void)
   know(shared ? parent : pid, shared ? 0 : parent);
 }
 
-void self_started(void)
+void self_start(clock_function *libc)
 {
+  clock_of = libc;
   atomic_store_explicit(&main_thread, tid_of_libc(), memory_order_relaxed);
 }
 

@@ -6,12 +6,18 @@
 #ifndef BERTH_STEER_SELF_H
 #define BERTH_STEER_SELF_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
-/* In the constructor, by the main thread: libc's number of it is kept. No system call. */
-void self_started(void);
+/* pthread_getcpuclockid(3). */
+typedef int clock_function(pthread_t thread, clockid_t *clock);
+
+/* At the start, by the main thread: libc's number of it is kept. `libc` is libc's function, which moved
+ * to another library and version in glibc 2.34, or NULL. No system call. */
+void self_start(clock_function *libc);
 
 /* Before a child is made that runs in this process's memory (clone(2) with CLONE_VM): only after that
  * is it asked whether one does. */
