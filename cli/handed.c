@@ -72,8 +72,12 @@ static enum presence look_for(pid_t pid, const char *path)
   snprintf(there, sizeof there, "/proc/%d/root%s", (int)pid, path);
   if (stat(path, &ours))
     return UNSEEN;
-  if (stat(there, &its))
-    return errno == ENOENT || errno == ENOTDIR ? ELSEWHERE : UNSEEN;
+  if (stat(there, &its)) {
+    bool missing = errno == ENOENT || errno == ENOTDIR;
+    snprintf(there, sizeof there, "/proc/%d/root/",
+             (int)pid); /* that of one that ended is not there */
+    return missing && stat(there, &its) == 0 ? ELSEWHERE : UNSEEN;
+  }
   if (ours.st_dev != its.st_dev || ours.st_ino != its.st_ino)
     return ELSEWHERE;
   return statvfs(there, &fs) == 0 && (fs.f_flag & ST_RDONLY) ? READ_ONLY : THERE;
