@@ -27,7 +27,7 @@ import time
 import berthtest
 from berthtest import BERTH, PROGRAMS, equal, json_lines, need, wait_for
 from soakjobs import (CLEAN, HTTP, KILLED, REDIS, RULES, STEADY, STEADY_RULE, STEADY_STEERED,
-                      UNCOUNTED, Place, berth_out, but_unrecorded, check_row, job_alone, work)
+                      UNCOUNTED, Place, berth_out, but_remarks, check_row, job_alone, work)
 
 FILES = 20000  # RLIMIT_NOFILE
 WORKERS = 3
@@ -99,7 +99,7 @@ def follow_a_while(place, chance):
     time.sleep(chance.random())
     number = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     log.send_signal(number)
-    equal((but_unrecorded(log.stderr.read()), log.wait()), (b"", -number), "log -f")
+    equal((but_remarks(log.stderr.read()), log.wait()), (b"", -number), "log -f")
     log.stderr.close()
 
 
