@@ -133,10 +133,27 @@ static bool ends_by_division(const struct sock_filter *p, unsigned n, long calls
   return false;
 }
 
+/* Not under valgrind, which does not know the call. */
+static bool has_filters(void)
+{
+  struct sock_filter p[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog program = {1, p};
+  int status;
+  pid_t child = fork();
+  if (child == 0)
+    _exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+          syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+  return waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
 static void as_the_kernel_does(void **state)
 {
   (void)state;
   unsigned accepted = 0, ended = 0;
+  if (!has_filters()) {
+    print_message("# no filter can be installed here: nothing is compared\n");
+    return;
+  }
   for (unsigned i = 0; i < PROGRAMS; i++) {
     struct sock_filter p[BODY + 16];
     long calls[CALLS][6];
