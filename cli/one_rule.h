@@ -10,8 +10,8 @@
 
 #include "policy/image.h"
 
-/* The options' texts; NULL where not given. `to` is as long as it needs to be, and the texts are the
- * caller's. */
+/* The options' texts; NULL where not given. `to` is as long as it needs to be, to be freed with
+ * free(); the texts are the caller's. */
 struct one_rule {
   const char *local_ports, *local_addresses, *except, *mod, *order, *via, *tries, *exhausted;
   const char **to;

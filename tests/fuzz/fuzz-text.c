@@ -112,14 +112,13 @@ static void read_one_rule(char *text)
   for (size_t i = 0; (line = next_line(&text)) && i < sizeof options / sizeof *options; i++)
     if (line[0])
       HOLDS(one_rule_take(&rule, options[i], line));
-  if (!one_rule_given(&rule))
-    return;
-  policy_image *image = one_rule_compile(&rule, "fuzz");
+  policy_image *image = one_rule_given(&rule) ? one_rule_compile(&rule, "fuzz") : NULL;
   if (image) {
     HOLDS(!policy_image_problem(image, image->size));
     use_image(image);
   }
   free(image);
+  free(rule.to);
 }
 
 /* The pattern, and the name on the next line. fnmatch(3) is the judge but where it knows classes,
