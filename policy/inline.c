@@ -115,5 +115,6 @@ size_t policy_inline_read(const char *value, void *to, size_t room)
       unpack(&u, (unsigned char)(bits >> count));
     }
   }
-  return u.zeros || u.size > POLICY_MAX_IMAGE ? 0 : u.size;
+  bool ends = count < 6 && !(bits & ((1u << count) - 1)); /* nothing but the last byte's filling */
+  return u.zeros || !ends || u.size > POLICY_MAX_IMAGE ? 0 : u.size;
 }

@@ -17,8 +17,8 @@ from berthtest import LIBBERTH, Server, Skip, berth, equal, fresh_namespace, nee
 from reachtest import NOBODY, need_root, own_berth, plain, run_until_seen
 
 SHM = "/dev/shm"
-PORTS = range(41000, 41100)
-RULE = ["-L", "41000-41099"]
+PORTS = range(20000, 20100)  # outside the machine's range: none by chance
+RULE = ["-L", "20000-20099"]
 NAMED = r"berth: (not \w+): (\S+) \d+: (.*?)(?: \(and \d+ more\))?"
 
 
@@ -137,7 +137,7 @@ def test_inherited():
     need_root()
     with tempfile.TemporaryDirectory() as folder:
         with open(folder + "/policy.json", "w") as f:
-            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "41000-41099"}]}, f)
+            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "20000-20099"}]}, f)
         found = steered(another_user(), "-q", environment={"BERTH_POLICY": f.name})
         equal(list(found), [("not recorded", "plain")])
 
@@ -159,7 +159,7 @@ def large_policy():
     """One that no environment takes; its last rule is the one that steers here."""
     rules = [{"name": f"r{i}", "match": {"to": [f"10.{i >> 8}.{i & 255}.0/24:443"]},
               "local_ports": [f"{10000 + i}-{10010 + i}", 65000]} for i in range(4000)]
-    rules.append({"name": "last", "local_ports": "41000-41099"})
+    rules.append({"name": "last", "local_ports": "20000-20099"})
     with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
         json.dump({"version": 1, "rules": rules}, f)
         f.flush()
@@ -213,7 +213,7 @@ def test_planted():
         os.chmod(folder, 0o755)
         image, link = folder + "/image", folder + "/link"
         with open(folder + "/policy.json", "w") as f:
-            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "41000-41099"}]}, f)
+            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "20000-20099"}]}, f)
         equal(berth("compile", f.name, "-o", image).returncode, 0)
         os.symlink(image, link)
         for path, owner, mode, user, wrong in (
@@ -244,7 +244,7 @@ def test_relative_in_the_root():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         with open(folder + "/policy.json", "w") as f:
-            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "41000-41099"}]}, f)
+            json.dump({"version": 1, "rules": [{"name": "own", "local_ports": "20000-20099"}]}, f)
         os.chown(f.name, NOBODY, NOBODY)
         done = subprocess.run([plain(), "exit", "0"], cwd="/", capture_output=True, text=True,
                               env={"LD_PRELOAD": LIBBERTH, "BERTH_POLICY": f.name[1:],

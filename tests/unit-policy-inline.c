@@ -77,8 +77,13 @@ static void other_texts_are_none(void **state)
   static const char *const none[] = {"",           "image",       "image:",   "/image:AAAA",
                                      "Image:QUJD", "image:QU D",  "image:Q=", "image:QUJD\n",
                                      "image:AA",   "image:QUJDAA"};
+  static const char *const superfluous[] = {"image:QUJDA", "image:QR", "image:QUJ", "image:QQA"};
   for (size_t i = 0; i < sizeof none / sizeof *none; i++)
     assert_int_equal(policy_inline_read(none[i], back, MOST), 0);
+  for (size_t i = 0; i < sizeof superfluous / sizeof *superfluous; i++)
+    assert_int_equal(policy_inline_read(superfluous[i], back, MOST), 0);
+  assert_int_equal(policy_inline_read("image:QQ", back, MOST), 1);
+  assert_int_equal(policy_inline_read("image:QUI", back, MOST), 2);
   assert_int_equal(policy_inline_read("image:QUJD", back, MOST), 3);
   assert_memory_equal(back, "ABC", 3);
   assert_int_equal(policy_inline_read("image:QQAD", back, MOST), 4);
