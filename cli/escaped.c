@@ -185,11 +185,17 @@ static void note_unreached(struct escaped *e, pid_t pid, const char *name,
   note(e, pid, name, j, unreached, text);
 }
 
-/* The library is in it, and its start is that of the program. */
-static void note_lost(struct escaped *e, pid_t pid, const char *name, const struct judgement *j)
+/* The library is in it. Where it has executed another program since `s`, what was found may be of that
+ * one, and the next look tells. */
+static void note_lost(struct escaped *e, pid_t pid, const struct proc_stat *s,
+                      const struct judgement *j)
 {
   struct lost lost;
+  struct proc_stat now;
+  const char *name = s->name;
   handed_look(pid, &e->handed, &lost);
+  if (!proc_stat(pid, &now) || now.stack != s->stack)
+    return;
   note(e, pid, name, j, unsteered, lost.policy);
   note(e, pid, name, j, unrecorded, lost.recording);
 }
@@ -204,7 +210,7 @@ static void examine(struct escaped *e, struct seen_process *p, const struct proc
     if (named && (is_sure(v) || p->looks > 1))
       note_unreached(e, p->pid, s->name, &r.judgement);
     if (r.judgement.library[0] && v->answer != NOT_REACHED)
-      note_lost(e, p->pid, s->name, &r.judgement);
+      note_lost(e, p->pid, s, &r.judgement);
     p->settled = named ? is_sure(v) || p->looks > 1 : !r.begins || p->looks > PATIENCE;
   }
   judge_free(&r.judgement);
