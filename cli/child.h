@@ -15,8 +15,8 @@ struct child {
   int status;    /* as of waitpid(2), once it has ended */
 };
 
-/* Starts it. From here on berth blocks all signals; COMMAND has the mask and the dispositions that berth
- * was started with. Returns 0, or an errno if it could not be executed. */
+/* Starts it. From here on berth blocks all signals; COMMAND has the mask and the dispositions that
+ * berth was started with. Returns 0, or an errno if it could not be executed. */
 int child_start(struct child *child, char **argv);
 
 /* Waits for its end, passes signals on (see relay.h), stops and continues as COMMAND does. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The processes that COMMAND starts and libberth.so does not reach, or that lose what was handed to
- * them, as far as /proc shows them while they live. berth looks on while it waits for events: what begins and ends between two looks is not
- * seen, and neither is what lost its parent before its first look.
+ * them, as far as /proc shows them while they live. berth looks on while it waits for events: what
+ * begins and ends between two looks is not seen, and neither is what lost its parent before its
+ * first look.
  */
 #ifndef BERTH_CLI_ESCAPED_H
 #define BERTH_CLI_ESCAPED_H

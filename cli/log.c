@@ -168,8 +168,8 @@ static bool is_new(const struct recordings *known, const struct recording *recor
          !bsearch(recording, known->list, known->count, sizeof *recording, by_path);
 }
 
-/* Opens what was found and is not among `known`, which is in order. What is not there yet is taken out again, as if it
- * had not been found. Returns false where one was refused. */
+/* Opens what was found and is not among `known`, which is in order. What is not there yet is taken
+ * out again, as if it had not been found. Returns false where one was refused. */
 static bool open_found(struct open_recordings *all, const struct recordings *known)
 {
   struct recordings *found = &all->found;

@@ -107,9 +107,9 @@ static uint64_t waiting_for(pid_t pid)
   return line ? strtoull(line + sizeof "\nShdPnd:" - 1, NULL, 16) : 0;
 }
 
-/* Puts a new one in its place, to which nothing was sent yet. Returns what was sent to the old one, up to
- * the last moment: the new one comes first, so that at no time there is none. What both of them got is
- * one signal, and makes the new one useless. */
+/* Puts a new one in its place, to which nothing was sent yet. Returns what was sent to the old one,
+ * up to the last moment: the new one comes first, so that at no time there is none. What both of
+ * them got is one signal, and makes the new one useless. */
 static uint64_t renew_witness(void)
 {
   uint64_t got = 0, both = 0;

@@ -18,8 +18,8 @@ void relay_begin(void);
 /* In COMMAND, before it executes: the mask and SIGCHLD's disposition that berth was started with. */
 void relay_restore(void);
 
-/* Waits for signals, SIGCHLD included, and passes on to COMMAND what is its alone. `ignored`: one whose
- * SIGCONT is not meant for COMMAND; 0 for none. `command` is not reaped yet. */
+/* Waits for signals, SIGCHLD included, and passes on to COMMAND what is its alone. `ignored`: one
+ * whose SIGCONT is not meant for COMMAND; 0 for none. `command` is not reaped yet. */
 void relay_wait(pid_t command, pid_t ignored);
 
 /* Waits for at most `milliseconds`, once COMMAND has ended. Returns whether a signal came that asks a

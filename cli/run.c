@@ -356,8 +356,8 @@ static uint64_t events_since(const struct run *run, uint64_t next)
   return head > next ? head - next : 0;
 }
 
-/* Returns whether all that COMMAND started was steered, as far as it was looked at. The second process is
- * -1 where none could be made. */
+/* Returns whether all that COMMAND started was steered, as far as it was looked at. The second
+ * process is -1 where none could be made. */
 static bool end_report(struct run *run, pid_t second)
 {
   if (second < 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * This network namespace as it was a moment ago: looked at again when that is a second old, or 20 times
- * as old as the look took.
+ * This network namespace as it was a moment ago: looked at again when that is a second old, or 20
+ * times as old as the look took.
  */
 #ifndef BERTH_CLI_WHY_HERE_H
 #define BERTH_CLI_WHY_HERE_H

@@ -62,7 +62,8 @@ struct gate_filter *gate_keep_unknown(void);
 void gate_drop(struct gate_filter *filter);
 
 /* Where there are filters, the number of a system call is stored here while it is made, and 0
- * afterwards: so that of a process that SIGSYS ended it can be told whose call that was. NULL: nowhere. */
+ * afterwards: so that of a process that SIGSYS ended it can be told whose call that was. NULL:
+ * nowhere. */
 void gate_watch(_Atomic uint32_t *word);
 
 #endif

@@ -80,8 +80,8 @@ static void feed(struct field *f, char c)
   f->matched = 0;
 }
 
-/* How many filters the thread of this file in /proc has; before Linux 5.9 (c818c03b661c) whether it has any, as 1. -1: it
- * cannot be asked. */
+/* How many filters the thread of this file in /proc has; before Linux 5.9 (c818c03b661c) whether it
+ * has any, as 1. -1: it cannot be asked. */
 static int count_filters(const char *status)
 {
   struct field count = {.label = "\nSeccomp_filters:\t"}, mode = {.label = "\nSeccomp:\t"};

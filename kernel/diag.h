@@ -53,7 +53,8 @@ struct diag_sockets {
   uint32_t count;
 };
 
-/* All of them, in no order; one that changes meanwhile may be there twice, with one cookie. 0, or an errno: EPERM or ENOENT where the kernel refuses. */
+/* All of them, in no order; one that changes meanwhile may be there twice, with one cookie. 0, or
+ * an errno: EPERM or ENOENT where the kernel refuses. */
 int diag_read(struct diag_sockets *list);
 void diag_free(struct diag_sockets *list);
 

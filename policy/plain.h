@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Text that may be shown: UTF-8 that moves no cursor and turns no direction of writing. Pure; signal-safe.
+ * Text that may be shown: UTF-8 that moves no cursor and turns no direction of writing. Pure;
+ * signal-safe.
  */
 #ifndef BERTH_POLICY_PLAIN_H
 #define BERTH_POLICY_PLAIN_H

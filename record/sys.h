@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * System calls by number, in the shim through the gate that asks the program's own filters first, where glibc's function would be a cancellation point (a thread must
- * not end inside a hook whose real call has succeeded), a symbol newer than GLIBC_2.17, or a
- * name that another preloaded library hooks: fakeroot holds a mutex while it connects, and a
- * mkdir() of ours would wait for it. And each name that is not imported is one that ld.so need not
- * look up at the start of every program.
+ * System calls by number, in the shim through the gate that asks the program's own filters first,
+ * where glibc's function would be a cancellation point (a thread must not end inside a hook whose
+ * real call has succeeded), a symbol newer than GLIBC_2.17, or a name that another preloaded
+ * library hooks: fakeroot holds a mutex while it connects, and a mkdir() of ours would wait for it.
+ * And each name that is not imported is one that ld.so need not look up at the start of every
+ * program.
  *
  * All return -1 and set errno, but where it says otherwise: SYS_FORBIDDEN for a call that was not made
  * since a filter of the program's would not let it pass.

@@ -23,8 +23,8 @@ bool machine_read_range(struct policy_machine *m);
  * be read. Three system calls. */
 uint32_t machine_unprivileged(void);
 
-/* net.ipv4.ip_autobind_reuse (4b01a9674231, Linux 5.7): bind(2) to port 0 of a socket with SO_REUSEADDR
- * may share a port where none is left. Three system calls. */
+/* net.ipv4.ip_autobind_reuse (4b01a9674231, Linux 5.7): bind(2) to port 0 of a socket with
+ * SO_REUSEADDR may share a port where none is left. Three system calls. */
 bool machine_autobind_reuse(void);
 
 #endif

@@ -32,8 +32,8 @@ struct rules_loader {
   void (*free_image)(void *image);
 };
 
-/* Loads the policy, as read_image() takes it, for a program of this name. Returns NULL, or what is wrong, in words
- * for people that last until the next call. Allocates by mmap(2) alone. */
+/* Loads the policy, as read_image() takes it, for a program of this name. Returns NULL, or what is
+ * wrong, in words for people that last until the next call. Allocates by mmap(2) alone. */
 const char *rules_load(const char *policy, const char *executed, const struct rules_loader *loader);
 
 /* Every call that a policy could steer is to fail (BERTH_STRICT). */
