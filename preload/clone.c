@@ -3,6 +3,7 @@
 // vfork() and clone(): a child that runs in this process's memory is known to be possible.
 #include <sched.h>
 #include <stdarg.h>
+#include <stdint.h>
 
 #include "preload/hook.h"
 #include "steer/self.h"
@@ -17,25 +18,54 @@ __attribute__((constructor)) static void lend_always(void)
 
 typedef void any_function(void);
 
-/* Where vfork() returns to, in the child and then in the parent. */
-static _Thread_local void *back;
+/* Two words, as a function returns them in registers. */
+#if __SIZEOF_POINTER__ == 4
+typedef uint64_t two_words;
+#define TWO_WORDS(first, second)                                                                   \
+  ((uint64_t)(uintptr_t)(second) << 32 | (uint32_t)(uintptr_t)(first))
+#else
+typedef struct {
+  uintptr_t first, second;
+} two_words;
+#define TWO_WORDS(first, second) ((two_words){(uintptr_t)(first), (uintptr_t)(second)})
+#endif
 
-/* Called by vfork() with that address; it goes on at what this returns. */
-__attribute__((used, visibility("hidden"))) any_function *vfork_begin(void *from);
-any_function *vfork_begin(void *from)
+/* The calls of vfork() that have not returned in their parent, the outermost first: a child may call
+ * it again, and be killed before that call has returned. Each of these processes has the number of
+ * its call in a register, which is its own while the memory is not. Calls that are nested deeper
+ * take the place of the last. */
+#define NESTED 8
+static _Thread_local struct {
+  uintptr_t to;    /* where the call returns to */
+  uintptr_t saved; /* what the register held */
+} calls[NESTED];
+static _Thread_local unsigned nested;
+
+/* Called by vfork(), which goes on at the first word that this returns, with the second, the number
+ * of the call, in the register. */
+__attribute__((used, visibility("hidden"))) two_words vfork_begin(uintptr_t to, uintptr_t saved);
+two_words vfork_begin(uintptr_t to, uintptr_t saved)
 {
-  back = from;
+  if (!self_is_vforked()) /* what a child of fork() has inherited is its parent's */
+    nested = 0;
+  unsigned number = nested < NESTED ? nested++ : NESTED - 1;
+  calls[number].to = to;
+  calls[number].saved = saved;
   self_vfork(true);
-  return (any_function *)real()->vfork;
+  return TWO_WORDS(real()->vfork, number);
 }
 
-/* Called with what the real one returned: 0 in the child. */
-__attribute__((used, visibility("hidden"))) void *vfork_end(int child);
-void *vfork_end(int child)
+/* Called with what the real one returned, which is 0 in the child. Returns where to go on, and what
+ * the register held. */
+__attribute__((used, visibility("hidden"))) two_words vfork_end(int child, uintptr_t number);
+two_words vfork_end(int child, uintptr_t number)
 {
-  if (child)
-    self_vfork(false);
-  return back;
+  if (child) {
+    nested = (unsigned)number;
+    if (!nested)
+      self_vfork(false);
+  }
+  return TWO_WORDS(calls[number].to, calls[number].saved);
 }
 
 /* Its own declaration, in <sched.h>, is variadic. */

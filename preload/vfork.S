@@ -2,7 +2,9 @@
  *
  * vfork(), which returns twice on one stack: first in the child, that runs on it, then in the parent.
  * Where to is kept by vfork_begin(), since the child writes over the place from which C would take
- * it; vfork_end() is told each time what the real one has returned. Both are in preload/clone.c.
+ * it; vfork_end() is told each time what the real one has returned. The number of the call is in a
+ * register that functions preserve: each process has its own. Both functions are in
+ * preload/clone.c.
  */
 	.text
 #if defined __x86_64__
@@ -15,20 +17,24 @@ vfork:
 	endbr64
 #endif
 	movq	(%rsp), %rdi
+	movq	%rbx, %rsi
 	subq	$8, %rsp
 	.cfi_adjust_cfa_offset 8
 	call	vfork_begin
 	addq	$16, %rsp
 	.cfi_adjust_cfa_offset -16
+	movq	%rdx, %rbx
 	call	*%rax
 	pushq	%rax
 	subq	$8, %rsp
 	movl	%eax, %edi
+	movq	%rbx, %rsi
 	call	vfork_end
-	movq	%rax, %rdx
+	movq	%rdx, %rbx
+	movq	%rax, %rcx
 	addq	$8, %rsp
 	popq	%rax
-	jmp	*%rdx
+	jmp	*%rcx
 	.cfi_endproc
 	.size	vfork, . - vfork
 #elif defined __i386__
@@ -37,20 +43,24 @@ vfork:
 	.type	vfork, @function
 vfork:
 	movl	(%esp), %eax
-	subl	$8, %esp
+	subl	$4, %esp
+	pushl	%ebx
 	pushl	%eax
 	call	vfork_begin
 	addl	$16, %esp
+	movl	%edx, %ebx
 	call	*%eax
-	subl	$8, %esp
+	subl	$4, %esp
 	pushl	%eax
+	pushl	%ebx
 	pushl	%eax
 	call	vfork_end
-	movl	%eax, %edx
-	addl	$4, %esp
-	popl	%eax
+	movl	%edx, %ebx
+	movl	%eax, %ecx
 	addl	$8, %esp
-	jmp	*%edx
+	popl	%eax
+	addl	$4, %esp
+	jmp	*%ecx
 	.size	vfork, . - vfork
 #elif defined __aarch64__
 	.globl	vfork
@@ -59,14 +69,18 @@ vfork:
 vfork:
 	hint	#34 /* bti c */
 	mov	x0, x30
+	mov	x1, x19
 	stp	x29, x30, [sp, -16]!
 	bl	vfork_begin
 	ldp	x29, x30, [sp], 16
+	mov	x19, x1
 	blr	x0
 	sub	sp, sp, 16
 	str	x0, [sp]
+	mov	x1, x19
 	bl	vfork_end
 	mov	x30, x0
+	mov	x19, x1
 	ldr	x0, [sp]
 	add	sp, sp, 16
 	ret

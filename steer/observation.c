@@ -9,6 +9,7 @@
 #include "record/clock.h"
 #include "record/sys.h"
 #include "steer/recorder.h"
+#include "steer/self.h"
 #include "steer/socket.h"
 
 static bool is_fresh(struct descriptor d)
@@ -91,7 +92,7 @@ static bool took_long(const struct observation *o)
 
 bool observation_is_same(const struct observation *o)
 {
-  return descriptor_is(o->fd, o->before.generation);
+  return self_lends() || descriptor_is(o->fd, o->before.generation);
 }
 
 void observation_remember(const struct observation *o, struct descriptor d)

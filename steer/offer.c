@@ -18,7 +18,7 @@
 /* While an offer was under way another thread can have closed the descriptor. */
 static bool is_same(const struct offering *o)
 {
-  return descriptor_is(o->fd, o->generation);
+  return self_lends() || descriptor_is(o->fd, o->generation);
 }
 
 /* After a call that failed: another offer would go to somebody else's socket. */

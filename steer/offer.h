@@ -50,8 +50,8 @@ void offer_call(struct offering *o);
 enum offer_answer offer_range(struct offering *o);
 void offer_restore_range(struct offering *o);
 
-/* A sandbox forbids to offer anything: the call as it is, or none where the policy is to be kept at any
- * price. Its event says so. */
+/* A sandbox forbids to offer anything: the call as it is, or none where the policy is to be kept at
+ * any price. Its event says so. */
 enum offer_answer offer_nothing(struct offering *o);
 
 /* bind() before the call. `anyhow` skips the look whether the 4-tuple is free. Where bind() fails

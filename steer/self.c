@@ -77,6 +77,11 @@ static void know(uint32_t pid, uint32_t parent)
   atomic_store_explicit(&known_pid, pid, memory_order_release);
 }
 
+bool self_lends(void)
+{
+  return atomic_load_explicit(&lends, memory_order_relaxed);
+}
+
 static uint32_t ask_pid(void)
 {
   uint32_t pid = sys_getpid();
@@ -88,7 +93,7 @@ static uint32_t ask_pid(void)
 static void know_owner_of_memory(void)
 {
   uint32_t pid = ask_pid(), parent = sys_getppid();
-  bool may_be = vforked || atomic_load_explicit(&lends, memory_order_relaxed);
+  bool may_be = vforked || self_lends();
   bool shared = parent && may_be && SYS_CALL(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
   know(shared ? parent : pid, shared ? 0 : parent);
 }
@@ -202,7 +207,7 @@ bool self_borrows(uint32_t pid, bool may_ask)
 {
   if (vforked)
     return true;
-  if (!atomic_load_explicit(&lends, memory_order_relaxed))
+  if (!self_lends())
     return false;
   if (self_word_is_inherited())
     return ask_pid() != pid;
@@ -228,7 +233,7 @@ bool self_has_other_files(void)
 {
   if (vforked)
     return true;
-  if (!atomic_load_explicit(&lends, memory_order_relaxed))
+  if (!self_lends())
     return false;
   uint32_t lender = self_pid(), pid = sys_getpid();
   return pid && pid != lender && SYS_CALL(SYS_kcmp, pid, lender, KCMP_FILES, 0, 0) != 0;

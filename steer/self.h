@@ -15,13 +15,17 @@
 /* pthread_getcpuclockid(3). */
 typedef int clock_function(pthread_t thread, clockid_t *clock);
 
-/* At the start, by the main thread: libc's number of it is kept. `libc` is libc's function, which moved
- * to another library and version in glibc 2.34, or NULL. No system call. */
+/* At the start, by the main thread: libc's number of it is kept. `libc` is libc's function, which
+ * moved to another library and version in glibc 2.34, or NULL. No system call. */
 void self_start(clock_function *libc);
 
 /* Before a child is made that runs in this process's memory (clone(2) with CLONE_VM): only after that
  * is it asked whether one does. */
 void self_lend(void);
+
+/* Whether self_lend() was called: then another process may be using this memory, whose descriptors
+ * are not this one's. */
+bool self_lends(void);
 
 /* Before vfork(2) in this thread, and after it, in the parent: what runs in between is the child, and
  * known to be without a system call. */
@@ -30,9 +34,9 @@ void self_vfork(bool begins);
 /* Whether this is a vfork child that vfork() made. */
 bool self_is_vforked(void);
 
-/* To be called before any other but these, as often as one likes: three system calls the first time, one
- * more where main() has begun and this may be a vfork child. Before main() it is called by the
- * main thread. */
+/* To be called before any other but these, as often as one likes: three system calls the first
+ * time, one more where main() has begun and this may be a vfork child. Before main() it is called
+ * by the main thread. */
 void self_begin(bool before_main);
 
 /* To be called in the child of each fork(3), by the thread that it has: no system call, where libc
@@ -55,13 +59,13 @@ uint64_t self_since(void);
 uint32_t self_tid(uint32_t pid);
 
 /* Whether this is a vfork child, which borrows the memory of the process `pid`. Where none was ever
- * made, no system call; then one, two in a thread that has had no event: without `may_ask` such a one is taken for no child, unless it
- * was found out before. */
+ * made, no system call; then one, two in a thread that has had no event: without `may_ask` such a
+ * one is taken for no child, unless it was found out before. */
 bool self_borrows(uint32_t pid, bool may_ask);
 
-/* Whether this process, which borrows another's memory, has descriptors of its own, as a vfork child
- * has: to close one is none of the lender's business. No system call where no such child was made but by
- * vfork(); else one, two in a borrower. */
+/* Whether this process, which borrows another's memory, has descriptors of its own, as a vfork
+ * child has: to close one is none of the lender's business. No system call where no such child was
+ * made but by vfork(); else one, two in a borrower. */
 bool self_has_other_files(void);
 
 /* A word of this process's own: 0 at first, and 0 again in the child of a fork. */

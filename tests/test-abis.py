@@ -12,7 +12,7 @@ import berthtest
 from berthtest import BERTH, LIBBERTH, PROGRAMS, Skip, equal, need
 
 SOURCE = os.environ.get("srcdir", ".")
-NAMES = "cancelling", "cloned", "errno_at_main", "interrupted", "many", "stack_use", "tree"
+NAMES = "cancelling", "cloned", "errno_at_main", "interrupted", "many", "stack_use", "tree", "vforks"
 
 TREE = ["test-tree.py"]
 CALLS = ["test-calls.py", "test_errno_at_main", "test_restart", "test_eintr", "test_jump",

@@ -146,5 +146,14 @@ def test_vfork_child_first_without_the_command():
         check_lender(said, stats_of(folder), log_of(folder))
 
 
+def test_vfork_in_vfork():
+    """vfork() in the child of a vfork(): each returns where it was called"""
+    bare = subprocess.run([f"{PROGRAMS}/vforks"], capture_output=True, text=True, check=True)
+    equal(bare.stdout, "deep 4\ntwice 7\ndeep 2\nforked 3\n", "bare")
+    shim = subprocess.run([f"{PROGRAMS}/vforks"], capture_output=True, text=True,
+                          env={**os.environ, "LD_PRELOAD": LIBBERTH, "BERTH_RECORD": "off"})
+    equal((shim.returncode, shim.stdout, shim.stderr), (0, bare.stdout, ""), "with libberth.so")
+
+
 if __name__ == "__main__":
     berthtest.main()
