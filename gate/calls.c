@@ -36,11 +36,6 @@ extern const char gate_after_call[] __attribute__((visibility("hidden")));
 #define AFTER_CALL UINT64_C(0)
 #endif
 
-#ifdef SYS_mmap2
-#define CALL_mmap SYS_mmap2
-#else
-#define CALL_mmap SYS_mmap
-#endif
 #ifdef SYS_geteuid32
 #define CALL_geteuid SYS_geteuid32
 #else
@@ -81,7 +76,6 @@ static const struct shape {
     {SYS_socket, CALL_LEAST, FIRST, {AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC}},
     {SYS_socket, CALL_LEAST, FIRST, {AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 4}},
     {SYS_connect, CALL_LEAST, NONE, {ANY_FD, 0, 16}},
-    {SYS_getpeername, CALL_LEAST, NONE, {ANY_FD}},
     {SYS_sendto, CALL_LEAST, NONE, {ANY_FD, 0, 72, MSG_DONTWAIT | MSG_NOSIGNAL}},
     {SYS_recvfrom, CALL_LEAST, NONE, {ANY_FD, 0, 1024, MSG_DONTWAIT}},
     {SYS_openat, LOADS, THIRD, {AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},

@@ -9,6 +9,14 @@
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+
+/* Of 32 bits: in pages of 4096 bytes, as offset 0 is in any. */
+#ifdef SYS_mmap2
+#define CALL_mmap SYS_mmap2
+#else
+#define CALL_mmap SYS_mmap
+#endif
 
 enum call_flag {
   CALL_LOADER = 1,  /* ld.so made it a moment before the shim started */

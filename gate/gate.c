@@ -232,16 +232,11 @@ static struct gate_filter *reuse(uint32_t length)
 
 static struct gate_filter *make_room(uint32_t length)
 {
-#ifdef SYS_mmap2
-  const long map = SYS_mmap2;
-#else
-  const long map = SYS_mmap;
-#endif
   struct gate_filter *f = reuse(length);
   if (f)
     return f;
   size_t size = sizeof *f + length * sizeof *f->program;
-  f = (void *)GATE_CALL(map, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  f = (void *)GATE_CALL(CALL_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   if (f == MAP_FAILED)
     return NULL;
   f->room = length;

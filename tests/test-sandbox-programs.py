@@ -532,5 +532,22 @@ def test_system_service_errno():
     service(ERRNO)
 
 
+def test_told_to_pass():
+    """a filter from before, by variables alone: no recording, and one with BERTH_FILTERS=pass"""
+    names = system_set("@system-service")
+    for told, events in ([], 0), (["BERTH_FILTERS=pass"], 1):
+        with Server(keep=False) as server, tempfile.TemporaryDirectory() as folder, \
+                made_filter(KILL, ALLOW, names) as profile:
+            # By env(1), so that nothing of berth sees the filter come down.
+            variables = [f"LD_PRELOAD={LIBBERTH}", f"BERTH_RECORD={folder}/made", *told]
+            done = ended(within(profile, [*need("env"), *variables, f"{PROGRAMS}/filtered", "steps",
+                                          server.port]), pass_fds=[profile.fileno()])
+            equal((done[0], done[2]), (0, ""), f"{told}: {done}")
+            made = os.listdir(folder + "/made") if os.path.exists(folder + "/made") else []
+            equal(len(made), events, f"recordings, {told}")
+            if events:
+                assert "connect" in {e["berth.call"] for e in log_of(f"{folder}/made/{made[0]}")}
+
+
 if __name__ == "__main__":
     berthtest.main()
