@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #if defined __x86_64__
 #define ARCHITECTURE AUDIT_ARCH_X86_64
@@ -86,6 +87,10 @@ static const struct shape {
     {SYS_munmap, LOADS, NONE, {0, 65536}},
     {CALL_fstatat, LOADS | MAKES, NONE, {ANY_FD}},
     {SYS_statx, MAKES, NONE, {ANY_FD}},
+    {SYS_clock_gettime, CALL_LEAST, NONE, {CLOCK_REALTIME}},
+#ifdef SYS_clock_gettime64
+    {SYS_clock_gettime64, CALL_LEAST, NONE, {CLOCK_REALTIME}},
+#endif
     {SYS_write, CALL_LEAST, NONE, {2, 0, 80}},
     {SYS_mkdirat, MAKES, NONE, {AT_FDCWD, 0, 0700}},
     {SYS_unlinkat, MAKES, NONE, {ANY_FD}},

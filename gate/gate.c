@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "gate/calls.h"
+#include "gate/clock.h"
 #include "gate/filter.h"
 #include "gate/inherited.h"
 
@@ -142,6 +143,19 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f)
   return ask_and_make(number, a, b, c, d, e, f);
 }
 
+bool gate_lets(long number, long a, long b, long c, long d, long e, long f)
+{
+  if (gate_is_open())
+    return true;
+  struct seccomp_data call = calls_data(number, a, b, c, d, e, f);
+  return would_pass(&call);
+}
+
+bool gate_has_asked(void)
+{
+  return stance() != UNASKED;
+}
+
 bool gate_is_open(void)
 {
   if (stance() == UNASKED)
@@ -205,10 +219,16 @@ static void add(struct gate_filter *f)
 /* Stands for each filter that could not be looked at. */
 static struct gate_filter not_seen;
 
-struct gate_filter *gate_keep_unknown(void)
+static void before_another(void)
 {
   if (stance() == UNASKED)
     ask_before();
+  gate_clock_note();
+}
+
+struct gate_filter *gate_keep_unknown(void)
+{
+  before_another();
   atomic_fetch_add_explicit(&unknown, 1, memory_order_relaxed);
   atomic_store_explicit(&posture, FILTERED, memory_order_release);
   tell();
@@ -247,8 +267,7 @@ static struct gate_filter *make_room(uint32_t length)
 
 struct gate_filter *gate_keep(const struct sock_fprog *filter)
 {
-  if (stance() == UNASKED)
-    ask_before();
+  before_another();
   struct gate_filter *f = make_room(filter->len);
   if (!f)
     return gate_keep_unknown();
@@ -261,8 +280,7 @@ struct gate_filter *gate_keep_strict(void)
 {
   static struct gate_filter strict;
   static atomic_bool added;
-  if (stance() == UNASKED)
-    ask_before();
+  before_another();
   if (!atomic_exchange_explicit(&added, true, memory_order_relaxed))
     add(&strict);
   return begin(&strict);

@@ -34,6 +34,15 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f);
 /* The same, unasked: a call of the program's own. */
 long gate_make(long number, long a, long b, long c, long d, long e, long f);
 
+/* Whether the call would be made. */
+bool gate_lets(long number, long a, long b, long c, long d, long e, long f);
+#define GATE_PADDED_LETS(number, a, b, c, d, e, f, ...)                                            \
+  gate_lets((long)(number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define GATE_LETS(...) GATE_PADDED_LETS(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
+
+/* Whether filters that were there before the start were asked for already. */
+bool gate_has_asked(void);
+
 /* Whether there are no filters, as far as is known: then a call that succeeded was the kernel's. Under
  * filters its result can be a handler's of SIGSYS, or a supervisor's. Asks for those that were there
  * before, the first time. */

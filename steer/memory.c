@@ -54,7 +54,9 @@ bool memory_is_on_stack(const void *p, size_t size)
   static _Thread_local char own;
   uintptr_t here = (uintptr_t)__builtin_frame_address(0);
   uintptr_t from = (uintptr_t)p, to = from + size;
+  int error = errno; /* getauxval(3) sets it where there is none */
   uintptr_t tops[] = {(uintptr_t)&own, (uintptr_t)getauxval(AT_EXECFN)};
+  errno = error;
   if (from < here || to < from || to - here > near)
     return false;
   for (unsigned i = 0; i < 2; i++)

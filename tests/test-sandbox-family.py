@@ -16,8 +16,8 @@ import tempfile
 import threading
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Server, Skip, equal, fresh_namespace, holding,
-                       log_of, policy, stats_of, sysctl)
+from berthtest import (BERTH, LIBBERTH, PROGRAMS, Server, Skip, equal, fresh_namespace,
+                       holding, log_of, policy, stats_of, sysctl)
 
 WHOLE = os.environ.get("SANDBOX_WHOLE") == "1"
 FILTERED = f"{PROGRAMS}/filtered"
@@ -242,6 +242,25 @@ def test_calculations():
             equal({bool(port) for port in ports}, {forbidden == "allowed"}, f"ports, {call}")
     print(f"# {dict(verdicts)}")
     assert min(verdicts.values()) > len(calls) / 8 and len(verdicts) == 2, verdicts
+
+
+def test_no_vdso():
+    """a clock that is a system call, which a filter kills: it is not read"""
+    modes = "preload", "run", "range", "bind", "rest", "strict"
+    with scene(*modes) as (server, modes):
+        for follow in ("direct", "early", "fork", "thread"):
+            command = [f"{PROGRAMS}/without_vdso", FILTERED, "one", server.port, "kill", "prctl", follow,
+                       "clock_gettime"]
+            bare = said(command, os.environ)
+            if "not on this architecture" in bare:
+                raise Skip("this architecture's registers are not looked at")
+            assert "listen" in bare, bare
+            for mode in modes:
+                got, record = mode.run(command)
+                equal(got, bare, f"{mode.name}, {follow}")
+                if mode.name == "run":
+                    times = [e["timestamp"] for e in log_of(f"{record}/run.berth")]
+                    assert times and all(t[:2] == "20" for t in times), times
 
 
 def test_supervised():
