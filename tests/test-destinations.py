@@ -201,6 +201,7 @@ def without_link_local():
 def with_tentative():
     """A link-local address that cannot be used before nobody else is known to have it."""
     without_link_local()
+    sysctl("ipv6.conf.berth0.dad_transmits", "1000")
     ip("link", "set", "berth1", "down")
     ip("addr", "add", "fe80::1/64", "dev", "berth0")
 
