@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "record/map.h"
+#include "cli/unfinished.h"
 #include "record/text.h"
 
 void default_directories(struct record_directories *d)
@@ -228,27 +228,53 @@ static const char *try_open(const struct recording *recording, struct record_rea
                              : record_open(reader, AT_FDCWD, recording->path);
 }
 
-/* The magic comes last into a file that is being made. */
-static bool is_being_made(const char *path)
+static bool is_deleted(const char *path)
 {
-  uint64_t magic = 0;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0)
-    return errno == ENOENT;
-  bool being_made = pread(fd, &magic, sizeof magic, 0) >= 0 && !magic && record_is_mapped_still(fd);
-  close(fd);
-  return being_made;
+  struct stat s;
+  return lstat(path, &s) && errno == ENOENT;
 }
 
-enum recording_opened recording_open(const char *where, const struct recording *recording,
+/* Of an operand the file itself is to be tidied, of an entry all of its directory. */
+static void say_left(const char *where, const struct recording *recording, bool long_ago)
+{
+  const char *path = recording->path, *slash = recording->is_entry ? strrchr(path, '/') : NULL;
+  complain(
+      where,
+      "%s: never finished: its process ended while it made this recording, and nothing is in it; "
+      "`berth stats --tidy %.*s` deletes it%s",
+      path, slash ? (int)(slash - path) : (int)strlen(path), path,
+      long_ago ? "" : " once it is a minute old");
+}
+
+/* Of an entry that is no recording (yet) no harm is done: nothing was ever in it. */
+static enum recording_opened open_unfinished(const char *where, struct recording *recording,
+                                             enum unfinished what)
+{
+  if (what != UNFINISHED_BEING_MADE) {
+    recording->was_left = true;
+    say_left(where, recording, what == UNFINISHED_LEFT_LONG);
+    return recording->is_entry ? RECORDING_NEVER : RECORDING_REFUSED;
+  }
+  if (recording->is_entry)
+    return RECORDING_NOT_YET;
+  complain(where,
+           "%s: not finished: its process is making this recording, and nothing is in it yet",
+           recording->path);
+  return RECORDING_REFUSED;
+}
+
+enum recording_opened recording_open(const char *where, struct recording *recording,
                                      struct record_reader *reader)
 {
   const char *problem = try_open(recording, reader);
-  if (problem && recording->is_entry) {
-    if (is_being_made(recording->path))
-      return RECORDING_NOT_YET;
-    problem = try_open(recording, reader); /* it may have been finished just now */
-  }
+  if (!problem)
+    return RECORDING_OPEN;
+  if (recording->is_entry && is_deleted(recording->path))
+    return RECORDING_NOT_YET;
+  enum unfinished what = unfinished_look(AT_FDCWD, recording->path);
+  if (what != UNFINISHED_NOT)
+    return open_unfinished(where, recording, what);
+  problem = try_open(recording, reader); /* it may have been finished just now */
   if (problem)
     complain(where, "%s: %s", recording->path, problem);
   return problem ? RECORDING_REFUSED : RECORDING_OPEN;

@@ -16,6 +16,7 @@ struct recording {
   char *path;
   bool is_entry; /* of a directory: if it is a symbolic link, it is not followed */
   bool was_read; /* by the command, to its end */
+  bool was_left; /* by a process that was killed while it made it: there is nothing to read */
   int directory; /* a descriptor of the recordings', or AT_FDCWD for an operand */
 };
 
@@ -53,10 +54,11 @@ void recordings_free(struct recordings *r);
 /* Says on stderr, of each directory, how many processes were not recorded because it had no room. */
 void recordings_say_unrecorded(const struct recordings *r, const char *where);
 
-/* Opens one that was found. REFUSED was said on stderr, as `where`. One found in a directory may be
- * deleted again, or its program still making it: NOT_YET. */
-enum recording_opened { RECORDING_OPEN, RECORDING_NOT_YET, RECORDING_REFUSED };
-enum recording_opened recording_open(const char *where, const struct recording *recording,
+/* Opens one that was found. REFUSED and NEVER were said on stderr, as `where`. One found in a directory
+ * may be deleted again, or its program still making it: NOT_YET; or that program was killed then:
+ * NEVER. */
+enum recording_opened { RECORDING_OPEN, RECORDING_NOT_YET, RECORDING_NEVER, RECORDING_REFUSED };
+enum recording_opened recording_open(const char *where, struct recording *recording,
                                      struct record_reader *reader);
 
 /* Calls `each` for the default directories that there are, and are this user's alone to write to;

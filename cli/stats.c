@@ -30,7 +30,7 @@ static bool print_recording(struct recording *recording, bool json)
   const char *path = recording->path;
   enum recording_opened opened = recording_open("stats", recording, &reader);
   if (opened != RECORDING_OPEN)
-    return opened == RECORDING_NOT_YET;
+    return opened != RECORDING_REFUSED;
   bool ok = print_summary(stdout, &reader, json);
   if (!ok)
     complain("stats", "%s: out of memory", path);

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/process.h"
 #include "cli/steering.h"
+#include "cli/unfinished.h"
 #include "record/clock.h"
 #include "record/map.h"
 
@@ -22,6 +23,8 @@ static bool nobody_writes(struct record_reader *reader)
 bool recording_is_unused(int directory, const char *name)
 {
   struct record_reader reader;
+  if (unfinished_look(directory, name) == UNFINISHED_LEFT_LONG)
+    return true;
   if (record_is_mapped(directory, name) || record_open_entry(&reader, directory, name))
     return false;
   bool unused = nobody_writes(&reader);
@@ -72,16 +75,26 @@ static int by_age(const void *a, const void *b)
   return x->last < y->last ? -1 : x->last > y->last;
 }
 
-static bool look_at(int directory, const char *name, struct candidate *c)
+/* One that holds nothing is older than any event. */
+static bool last_of(int directory, const char *name, uint64_t *last)
 {
   struct record_reader reader;
-  struct stat s;
+  *last = 0;
   if (record_open_entry(&reader, directory, name))
-    return false;
-  bool ok = fstat(reader.fd, &s) == 0;
-  *c = (struct candidate){strdup(name), last_event(&reader), (uint64_t)s.st_blocks * 512};
+    return unfinished_look(directory, name) == UNFINISHED_LEFT_LONG;
+  *last = last_event(&reader);
   record_close(&reader);
-  return ok && c->name;
+  return true;
+}
+
+static bool look_at(int directory, const char *name, struct candidate *c)
+{
+  struct stat s;
+  uint64_t last;
+  if (!last_of(directory, name, &last) || fstatat(directory, name, &s, AT_SYMLINK_NOFOLLOW))
+    return false;
+  *c = (struct candidate){strdup(name), last, (uint64_t)s.st_blocks * 512};
+  return c->name;
 }
 
 static bool add_candidate(int directory, const char *name, void *context)
@@ -156,7 +169,7 @@ void tidy_read(const struct recordings *r, const char *where)
   for (size_t i = 0; i < r->count; i++) {
     const struct recording *one = &r->list[i];
     const char *slash = strrchr(one->path, '/');
-    bool gone = one->was_read &&
+    bool gone = (one->was_read || one->was_left) &&
                 recording_delete(one->directory, one->is_entry && slash ? slash + 1 : one->path);
     deleted += gone;
     kept += !gone;

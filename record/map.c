@@ -176,11 +176,21 @@ bool record_is_mapped(int directory, const char *name)
   return refused;
 }
 
-bool record_is_mapped_still(int fd)
+/* check_conflicting_open() in fs/locks.c refuses by EAGAIN; a file system without leases, and who
+ * has no right to one, are told by other errors. */
+enum record_use record_use(int fd)
 {
   bool refused = refuses_lease(fd);
+  enum record_use use = !refused          ? RECORD_UNUSED
+                        : errno == EAGAIN ? RECORD_USED
+                                          : RECORD_USE_UNKNOWN;
   sys_fcntl(fd, F_SETLEASE, F_UNLCK);
-  return refused;
+  return use;
+}
+
+bool record_is_mapped_still(int fd)
+{
+  return record_use(fd) != RECORD_UNUSED;
 }
 
 static bool is_possible(struct record_shape s)

@@ -79,6 +79,10 @@ bool record_is_mapped(int directory, const char *name);
 /* The same of a file that is open for reading only, and may have been deleted. */
 bool record_is_mapped_still(int fd);
 
+/* Likewise, and whether that could be found out. */
+enum record_use { RECORD_UNUSED, RECORD_USED, RECORD_USE_UNKNOWN };
+enum record_use record_use(int fd);
+
 void record_unmap(struct record_map *map);
 
 #endif

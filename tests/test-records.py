@@ -2,13 +2,16 @@
 """What the records say is whole, and what they do not say is said: no event is lost in silence."""
 import os
 import resource
+import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import berthtest
-from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, fresh_namespace,
-                       json_lines, log_of, program, stats_of, wait_for)
+from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, fresh_namespace,
+                       json_lines, log_of, need, program, stats_of, wait_for)
 from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
@@ -137,6 +140,134 @@ def test_tidy_needs_output():
         with open("/dev/full", "w") as full:
             done = berth("stats", "--tidy", place + "/berth", capture_output=False, stdout=full)
         equal((done.returncode, len(recordings(place + "/berth"))), (2, 2), "status, recordings")
+
+
+# --- a recording that was never finished -----------------------------------------------------------
+
+def left_behind(folder):
+    """A recording, and beside it what a process leaves that is killed while it makes one: nothing, a
+    part of the zeros, all of them, and a header without its first word. Returns the paths of these."""
+    whole = f"{folder}/1-1.berth"
+    equal(berth("run", "-q", "--record", whole, "--", *program(FORKS)).returncode, 0, "status")
+    with open(whole, "rb") as f:
+        header = f.read(4096)
+    paths = []
+    for content in b"", bytes(100), bytes(4096), bytes(20000), bytes(8) + header[8:100] + bytes(20000):
+        paths.append(f"{folder}/1-{len(paths) + 2}.berth")
+        with open(paths[-1], "wb") as f:
+            f.write(content)
+    return paths
+
+
+def grow_old(*paths):
+    for path in paths:
+        os.utime(path, (0, time.time() - 60))
+
+
+def never_finished(command, path, told, young=True):
+    return (f"berth: {command}: {path}: never finished: its process ended while it made this "
+            f"recording, and nothing is in it; `berth stats --tidy {told}` deletes it"
+            + " once it is a minute old" * young + "\n")
+
+
+def test_unfinished_read():
+    """stats and log of a directory name what was never finished, and read the rest: status 0"""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = left_behind(folder)
+        for command in "log", "stats":
+            whole = berth(command, "--json", f"{folder}/1-1.berth").stdout
+            assert whole
+            for young in True, False:
+                done = berth(command, "--json", folder)
+                equal((done.returncode, done.stdout), (0, whole), command)
+                equal(done.stderr, "".join(never_finished(command, p, folder, young) for p in paths))
+                done = berth(command, paths[0])
+                equal((done.returncode, done.stdout, done.stderr),
+                      (2, "", never_finished(command, paths[0], paths[0], young)), command)
+                if young:
+                    grow_old(*paths)
+            for path in paths:
+                os.utime(path)
+
+
+def test_unfinished_followed():
+    """log -f of a directory names it once, however often it looks"""
+    with tempfile.TemporaryDirectory() as folder:
+        path, *rest = left_behind(folder)
+        for other in rest:
+            os.unlink(other)
+        with berthtest.started([BERTH, "log", "-f", "--json", folder]) as log:
+            for number in range(3):
+                log.stdout.readline()
+                shutil.copy(f"{folder}/1-1.berth", f"{folder}/2-{number}.berth")
+            log.terminate()
+            equal(log.stderr.read(), never_finished("log", path, folder), "stderr")
+
+
+def test_unfinished_tidied():
+    """stats --tidy and berth run delete them once they are a minute old, and nothing else"""
+    for way in "directory", "operands", "run":
+        with room("size=64m") as place:
+            os.mkdir(place + "/berth", 0o700)
+            paths = left_behind(place + "/berth")
+            environment = {**os.environ, "XDG_RUNTIME_DIR": place}
+            operands = [place + "/berth"] if way == "directory" else paths
+            words = ["run", "-q", "--", "true"] if way == "run" else ["stats", "--tidy", *operands]
+            others = {"full": bytes(8192) + b"x", "text": b"hello", "short": bytes(100) + b"x"}
+            for name, content in others.items():
+                with open(f"{place}/berth/{name}.berth", "wb") as f:
+                    f.write(content)
+                grow_old(f.name)
+            os.symlink(paths[0], f"{place}/berth/link.berth")
+            berth(*words, env=environment)
+            assert all(os.path.exists(path) for path in paths), "young ones"
+            grow_old(*paths)
+            with open(paths[0], "r+b"):
+                berth(*words, env=environment)
+                equal([os.path.exists(path) for path in paths], [True] + [False] * (len(paths) - 1))
+            berth(*words, env=environment)
+            left = {"full.berth", "text.berth", "short.berth", "link.berth", "1-1.berth"}
+            equal(set(os.listdir(place + "/berth")) | {"1-1.berth"}, left, way)
+
+
+def killed_at(call, number, place):
+    """A program that is killed at the call of that number, observed; whether it was."""
+    strace, = need("strace")
+    done = subprocess.run([strace, "-qq", "-o", "/dev/null", "-E", f"LD_PRELOAD={LIBBERTH}", "-e",
+                           f"inject={call}:signal=KILL:when={number}", f"{PROGRAMS}/steps", "connect",
+                           "9"], env={**os.environ, "XDG_RUNTIME_DIR": place}, capture_output=True)
+    return done.returncode == -signal.SIGKILL
+
+
+def test_unfinished_killed():
+    """programs killed at each call that makes a recording: stats and log read what there is"""
+    told = 0
+    for call in "fallocate", "mmap", "fcntl", "openat":
+        number, killed = 1, True
+        while killed:
+            with room("size=8m") as place:
+                killed = killed_at(call, number, place)
+                for path in recordings(place):
+                    log, stats = berth("log", place + "/berth"), berth("stats", place + "/berth")
+                    equal((log.returncode, stats.returncode), (0, 0), log.stderr + stats.stderr)
+                    grow_old(path)
+                    berth("stats", "--tidy", f"{place}/berth")
+                    equal(recordings(place), [], f"{call} {number}: {stats.stderr}")
+                    told += "never finished" in stats.stderr
+            number += 1
+    assert told >= 5, told
+
+
+def test_unfinished_replaced():
+    """berth run --record takes the place of one that was left long ago"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.berth"
+        with open(path, "wb"):
+            pass
+        equal(berth("run", "-q", "--record", path, "--", "true").returncode, 125, "young")
+        grow_old(path)
+        equal(berth("run", "-q", "--record", path, "--", "true").returncode, 0, "old")
+        equal(berth("log", path).returncode, 0, "a recording")
 
 
 # --- one thing, said in one way --------------------------------------------------------------------
