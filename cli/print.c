@@ -8,6 +8,7 @@
 
 #include "cli/json.h"
 #include "cli/namespace.h"
+#include "record/clock.h"
 #include "record/text.h"
 
 /* An interface's name, where the number means one here: in the same network namespace. */
@@ -25,6 +26,13 @@ static long utc_offset(uint64_t nanoseconds)
   time_t seconds = (time_t)(nanoseconds / 1000000000);
   struct tm local;
   return localtime_r(&seconds, &local) ? local.tm_gmtoff : 0;
+}
+
+/* A time of day alone is one of the last 24 hours. */
+static bool needs_date(uint64_t nanoseconds)
+{
+  uint64_t now = clock_ns(CLOCK_REALTIME);
+  return nanoseconds > now || now - nanoseconds >= UINT64_C(86400) * 1000000000;
 }
 
 static void print_text(FILE *out, const struct record_event *e, const struct event_origin *origin,
@@ -75,6 +83,7 @@ void print_event(const struct record_event *e, const struct event_origin *origin
     return;
   struct text_style style = print_style(origin->process->net_namespace);
   style.utc_offset = p->json ? 0 : utc_offset(e->time);
+  style.dated = needs_date(e->time);
   const char *reason = p->reason ? p->reason(e, origin) : "";
   if (p->json)
     print_json(p->out, e, origin, &style, reason);

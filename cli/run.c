@@ -134,7 +134,9 @@ static bool open_output(struct run *run)
   if (!run->output)
     return true;
   struct stat s;
-  run->printer.out = fopen(run->output, "we");
+  /* To its end each time, wherever that is: the file may be cut off meanwhile (logrotate(8)). */
+  int fd = open(run->output, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+  run->printer.out = fd < 0 ? NULL : fdopen(fd, "a");
   if (!run->printer.out)
     complain("run", "-o: %s: %s", run->output, strerror(errno));
   run->to_file = run->printer.out && fstat(fileno(run->printer.out), &s) == 0 && S_ISREG(s.st_mode);

@@ -262,10 +262,29 @@ const char *transport_name(unsigned protocol)
   }
 }
 
+/* The day of a count from 1970-01-01 on, by years that begin in March: the leap day is their last. */
+static void text_date(struct text *t, uint64_t days)
+{
+  days += 719468; /* from 0000-03-01 on */
+  uint64_t era = days / 146097, of_era = days % 146097;
+  uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  uint64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+  uint64_t month = (5 * of_year + 2) / 153; /* from March on */
+  text_digits(t, era * 400 + year + (month >= 10), 4);
+  text_char(t, '-');
+  text_digits(t, month < 10 ? month + 3 : month - 9, 2);
+  text_char(t, '-');
+  text_digits(t, of_year - (153 * month + 2) / 5 + 1, 2);
+}
+
 static void text_time(struct text *t, uint64_t nanoseconds, const struct text_style *style)
 {
   int64_t seconds = (int64_t)(nanoseconds / 1000000000) + style->utc_offset;
   uint64_t of_day = (uint64_t)((seconds % 86400 + 86400) % 86400);
+  if (style->dated) {
+    text_date(t, seconds > 0 ? (uint64_t)seconds / 86400 : 0);
+    text_char(t, 'T');
+  }
   text_digits(t, of_day / 3600, 2);
   text_char(t, ':');
   text_digits(t, of_day / 60 % 60, 2);

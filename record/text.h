@@ -52,6 +52,7 @@ const char *text_end(struct text *t);
 
 struct text_style {
   long utc_offset; /* seconds that local time adds to UTC */
+  bool dated;      /* the date precedes the time, in one field: 2026-11-28T02:35:14.841521 */
   bool zulu;       /* the time ends in Z */
   /* The name of an IPv6 scope id, written to `name`; NULL: the number itself. */
   void (*scope_name)(uint32_t scope, char name[TEXT_SCOPE_SIZE]);
@@ -62,7 +63,7 @@ struct text_style {
  * known. */
 void text_event(struct text *t, const struct record_event *e, const char *name, const char *rule,
                 const struct text_style *style);
-#define TEXT_EVENT_MAX 704 /* no event's line is longer */
+#define TEXT_EVENT_MAX 720 /* no event's line is longer */
 
 bool address_is_ipv4(const uint8_t address[16]); /* v4-mapped */
 

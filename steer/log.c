@@ -219,7 +219,7 @@ bool log_is_on(void)
 
 void log_event(const struct record_event *e, const char *name, const char *rule)
 {
-  static const struct text_style style = {.zulu = true};
+  static const struct text_style style = {.dated = true, .zulu = true};
   char line[TEXT_EVENT_MAX];
   struct text t = TEXT_INIT(line);
   text_event(&t, e, name, rule, &style);

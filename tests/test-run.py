@@ -3,6 +3,7 @@
 `stats`, `env` and the variables do."""
 import contextlib
 import ctypes
+import datetime
 import os
 import re
 import resource
@@ -13,6 +14,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+import time
 from unittest import mock
 
 import berthtest
@@ -795,7 +797,11 @@ def are_utc_lines(text, *outcomes):
     lines = text.splitlines()
     equal(len(lines), len(outcomes), text)
     for line, outcome in zip(lines, outcomes):
-        assert re.match(r"\d\d:\d\d:\d\d\.\d{6}Z \d+ python3 connect tcp [0-9.]+:", line), line
+        stamp, rest = line.split(" ", 1)
+        assert re.fullmatch(r"\d+-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp), line
+        age = time.time() - datetime.datetime.fromisoformat(stamp[:-1] + "+00:00").timestamp()
+        assert 0 <= age < 3600, f"{age} s ago: {line}"
+        assert re.match(r"\d+ python3 connect tcp [0-9.]+:", rest), line
         assert f" {outcome} kernel " in line, line
 
 

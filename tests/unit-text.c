@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include <arpa/inet.h>
 #include <cmocka.h>
@@ -204,6 +205,22 @@ static void lines(void **state)
               "23:59:59.999999 16578 curl listen 263 127.0.0.1:41004 E9999 program 12us\n");
 }
 
+static void a_date_precedes_the_time(void **state)
+{
+  (void)state;
+  struct record_event e = connect_event();
+  for (uint64_t day = 0; day < 366 * 140; day += day < 1000 ? 1 : 13) {
+    char out[TEXT_EVENT_MAX], want[64];
+    struct text t = TEXT_INIT(out);
+    struct text_style style = {.dated = true, .utc_offset = -86399};
+    time_t second = (time_t)(day * 86400);
+    e.time = (day + 1) * UINT64_C(86400000000000) - 1;
+    text_event(&t, &e, "curl", NULL, &style);
+    strftime(want, sizeof want, "%Y-%m-%dT00:00:00.999999 16578", gmtime(&second));
+    assert_int_equal(strncmp(text_end(&t), want, strlen(want)), 0);
+  }
+}
+
 /* What follows the address, which is that of connect_event(). */
 static void expect_end(const struct record_event *e, const char *rule, const char *end)
 {
@@ -280,7 +297,7 @@ static void the_longest_line_fits(void **state)
   e.via = RECORD_VIA_RANGE;
   e.unsteered = RECORD_EXHAUSTED;
   struct text t = TEXT_INIT(out);
-  struct text_style style = {.zulu = true, .scope_name = long_scope};
+  struct text_style style = {.dated = true, .zulu = true, .scope_name = long_scope};
   text_event(&t, &e, name, rule, &style);
   assert_false(t.full);
   assert_int_equal(t.at[-1], '\n');
@@ -311,6 +328,7 @@ int main(void)
       cmocka_unit_test(lines),
       cmocka_unit_test(the_word_of_a_rule_that_chose),
       cmocka_unit_test(the_end_of_a_line_that_a_rule_took),
+      cmocka_unit_test(a_date_precedes_the_time),
       cmocka_unit_test(the_longest_line_fits),
       cmocka_unit_test(errno_names),
   };
