@@ -15,6 +15,8 @@ HOOK int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 
 HOOK int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 {
-  claim_option_asked(fd, level, option);
-  return real()->getsockopt(fd, level, option, value, size);
+  uint32_t range = claim_option_asked(fd, level, option);
+  int result = real()->getsockopt(fd, level, option, value, size);
+  claim_option_told(fd, range);
+  return result;
 }

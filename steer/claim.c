@@ -14,8 +14,6 @@
 #include "steer/range.h"
 #include "steer/socket.h"
 
-#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
-
 /* All of it, so that no event tells what happened to lie on the stack. */
 void claim_begin(struct claim *c)
 {
@@ -239,10 +237,9 @@ static void end_exhausted(struct offering *o, enum offer_answer answer)
 static long finish(struct offering *o)
 {
   tuple_asker_end(&o->asker);
-  bool has_port = !o->error || o->error == EINPROGRESS;
   bool keeps_port = o->claim->flow.transport ==
                     POLICY_TCP; /* UDP's is drawn anew by another connect */
-  if (has_port && keeps_port)
+  if (offer_has_begun(o) && keeps_port)
     o->claim->ranged = o->ranged;
   else
     offer_restore_range(o);
@@ -263,22 +260,47 @@ static struct policy_span pool_for(struct observation *o)
   return address_is_ipv4(peer) ? rule->ipv4 : rule->ipv6;
 }
 
+static struct offering begin_offering(struct observation *o, claim_call *call,
+                                      const void *arguments)
+{
+  return (struct offering){.claim = &o->claim,
+                           .fd = o->fd,
+                           .generation = o->before.generation,
+                           .saved_errno = o->error,
+                           .call = call,
+                           .arguments = arguments,
+                           .ranged = o->before.flags & DESCRIPTOR_RANGED};
+}
+
 static long steer(struct observation *o, claim_call *call, const void *arguments)
 {
   struct claim *c = &o->claim;
-  struct offering offering = {.claim = c,
-                              .fd = o->fd,
-                              .generation = o->before.generation,
-                              .saved_errno = o->error,
-                              .call = call,
-                              .arguments = arguments,
-                              .ranged = o->before.flags & DESCRIPTOR_RANGED};
+  struct offering offering = begin_offering(o, call, arguments);
   struct policy_span pool = pool_for(o);
   c->flow.rangeless = !range_serves(o->fd, c->protocol);
   c->outcome = CLAIM_OFFERED;
   enum offer_answer answer = pool.count ? offer_pool(&offering, pool) : offer_set(&offering);
   if (answer != OFFER_ANSWERED)
     end_exhausted(&offering, answer);
+  return finish(&offering);
+}
+
+/* An MPTCP socket that connects from a port which a rule has bound, by bind() to port 0 or before a
+ * connect that failed: its further subflows are to leave from the rule's ports too. */
+static bool has_bound_port(struct observation *o)
+{
+  const struct claim *c = &o->claim;
+  return c->rule && c->rule->rule->steers && c->protocol == PROTOCOL_MPTCP &&
+         (o->before.flags & DESCRIPTOR_POLICY) && !(o->before.flags & DESCRIPTOR_OWN_RANGE) &&
+         is_closed(o);
+}
+
+static long call_from_bound_port(struct observation *o, claim_call *call, const void *arguments)
+{
+  struct offering offering = begin_offering(o, call, arguments);
+  o->claim.flow.rangeless = !range_serves(o->fd, o->claim.protocol);
+  offer_hold_subflows(&offering, o->before.port);
+  offer_call(&offering);
   return finish(&offering);
 }
 
@@ -319,6 +341,8 @@ static long claim(struct observation *o, const struct endpoint *peer, claim_call
   if (!finds_rule(o, peer) || !may_steer(o)) {
     struct claim *c = &o->claim;
     bool steers = !c->rule || c->rule->rule->steers;
+    if (has_bound_port(o))
+      return call_from_bound_port(o, call, arguments);
     claim_restore_range(o->fd);
     if (c->forbidden && c->rule && steers)
       c->unsteered = RECORD_FORBIDDEN;

@@ -20,12 +20,15 @@
 
 struct observation;
 
-/* A connection that has its port has no more use for IP_LOCAL_PORT_RANGE: it is left as the rule set
- * it, which saves a system call, until something could come of it. That is to be called before. */
+/* A connection that has its port has no more use for IP_LOCAL_PORT_RANGE, but for further subflows of
+ * MPTCP: it is left as the rule set it, which saves a system call, until something could come of it.
+ * That is to be called before; where the socket is connected yet, nothing can. */
 void claim_restore_range(int fd);
 
-/* The same, where a program is about to read the option. */
-void claim_option_asked(int fd, int level, int option);
+/* A program is about to read the option, and has read it: it finds what it has set itself. What the
+ * first returns is for the second. */
+uint32_t claim_option_asked(int fd, int level, int option);
+void claim_option_told(int fd, uint32_t range);
 
 /* The program set IP_LOCAL_PORT_RANGE itself, or took it back: such a socket is left alone. */
 void claim_option_set(int fd, int level, int option, const void *value, socklen_t size);

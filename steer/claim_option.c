@@ -3,6 +3,8 @@
 // The options by which a program, or a rule, has chosen ports already.
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "record/sys.h"
@@ -10,23 +12,60 @@
 #include "steer/descriptor.h"
 #include "steer/socket.h"
 
-void claim_restore_range(int fd)
+static void set_range(int fd, uint32_t range)
 {
-  const uint32_t none = 0;
+  sys_setsockopt(fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range);
+}
+
+static bool is_ranged(int fd)
+{
+  return descriptor_get(fd).flags & DESCRIPTOR_RANGED;
+}
+
+static bool is_connected(int fd)
+{
+  int state = socket_tcp_state(fd);
+  return state >= 0 && state != TCP_CLOSE;
+}
+
+static void restore_range(int fd)
+{
   struct descriptor d = descriptor_get(fd);
-  int error = errno;
-  if (!(d.flags & DESCRIPTOR_RANGED))
+  if (is_connected(fd))
     return;
-  sys_setsockopt(fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &none, sizeof none);
+  set_range(fd, 0);
   d.flags &= (uint8_t)~DESCRIPTOR_RANGED;
   descriptor_set(fd, d);
+}
+
+void claim_restore_range(int fd)
+{
+  int error = errno;
+  if (is_ranged(fd))
+    restore_range(fd);
   errno = error;
 }
 
-void claim_option_asked(int fd, int level, int option)
+uint32_t claim_option_asked(int fd, int level, int option)
 {
-  if (level == IPPROTO_IP && option == OPTION_LOCAL_PORT_RANGE)
-    claim_restore_range(fd);
+  uint32_t range = 0;
+  unsigned size = sizeof range;
+  int error = errno;
+  if (level != IPPROTO_IP || option != OPTION_LOCAL_PORT_RANGE || !is_ranged(fd))
+    return 0;
+  restore_range(fd);
+  if (is_ranged(fd) && sys_getsockopt(fd, level, option, &range, &size) == 0)
+    set_range(fd, 0);
+  errno = error;
+  return range;
+}
+
+void claim_option_told(int fd, uint32_t range)
+{
+  int error = errno;
+  if (range)
+    set_range(fd, range);
+  errno = error;
 }
 
 static void set_own_range(struct descriptor *d, uint32_t range)

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
-
 /* A megabyte of zeros that the kernel gives page by page as descriptors are used. */
 static _Atomic uint64_t table[DESCRIPTORS];
 

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
+
 enum socket_kind {
   SOCKET_UNKNOWN, /* nobody saw it made: ask */
   SOCKET_OTHER,   /* not of AF_INET or AF_INET6 */
@@ -35,7 +37,7 @@ enum descriptor_flag {
 
   DESCRIPTOR_ADDRESS = 32,   /* the program bound it to an address, with a port or without */
   DESCRIPTOR_OWN_RANGE = 64, /* the program set IP_LOCAL_PORT_RANGE */
-  DESCRIPTOR_RANGED = 128,   /* a rule did, and the option is still set */
+  DESCRIPTOR_RANGED = 128,   /* a rule did, and it is still set: claim_restore_range() */
 };
 
 struct descriptor {

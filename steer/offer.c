@@ -14,6 +14,7 @@
 #include "steer/rules.h"
 #include "steer/self.h"
 #include "steer/socket.h"
+#include "steer/subflow.h"
 
 /* While an offer was under way another thread can have closed the descriptor. */
 static bool is_same(const struct offering *o)
@@ -73,6 +74,11 @@ void offer_call(struct offering *o)
   errno = o->saved_errno;
   o->result = o->call(o->arguments);
   o->error = o->result < 0 ? errno : 0;
+}
+
+bool offer_has_begun(const struct offering *o)
+{
+  return !o->error || o->error == EINPROGRESS || o->error == EINTR;
 }
 
 /* A datagram's send can also mean by EAGAIN that its buffer is full: then it has a port. */
@@ -221,19 +227,58 @@ static void note_ranged(const struct offering *o)
   descriptor_set(o->fd, d);
 }
 
+/* Before the call, out of which a thread may be cancelled. Returns 0 or an errno. */
+static int set_range(struct offering *o, struct policy_ports ports)
+{
+  uint32_t range = (uint32_t)ports.high << 16 | ports.low;
+  if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
+    return errno;
+  o->ranged = true;
+  note_ranged(o);
+  return 0;
+}
+
+static bool may_hold_subflows(const struct offering *o)
+{
+  return o->claim->protocol == PROTOCOL_MPTCP && !o->claim->flow.rangeless && is_same(o);
+}
+
+void offer_hold_subflows(struct offering *o, uint16_t port)
+{
+  struct claim *c = o->claim;
+  struct policy_ports ports;
+  int error = 0;
+  if (may_hold_subflows(o) && subflow_ports(&c->rule->set, port, &ports))
+    error = set_range(o, ports);
+  if (error)
+    range_refused(o->fd, c->protocol, error);
+}
+
+/* The single port that the connection was offered serves a subflow from another address alone. The
+ * kernel answers EINVAL to a connected socket and has set it all the same, for the subflows to come
+ * (mptcp_setsockopt_sol_ip_set() in net/mptcp/sockopt.c). */
+static void widen_for_subflows(struct offering *o)
+{
+  struct policy_ports ports;
+  uint16_t port = o->claim->offer.low;
+  if (may_hold_subflows(o) && offer_has_begun(o) &&
+      subflow_ports(&o->claim->rule->set, port, &ports) && ports.low < ports.high)
+    set_range(o, ports);
+}
+
 enum offer_answer offer_range(struct offering *o)
 {
   const struct candidate *offer = &o->claim->offer;
-  uint32_t range = (uint32_t)offer->high << 16 | offer->low;
+  const struct policy_ports ports = {offer->low, offer->high};
   if (is_gone(o))
     return OFFER_ANSWERED;
   o->claim->via = RECORD_VIA_RANGE;
   offer_restore_address(o);
-  if (sys_setsockopt(o->fd, IPPROTO_IP, OPTION_LOCAL_PORT_RANGE, &range, sizeof range))
-    return offer_instead_of_range(o, errno);
-  o->ranged = true;
-  note_ranged(o); /* before the call, out of which a thread may be cancelled */
+  int error = set_range(o, ports);
+  if (error)
+    return offer_instead_of_range(o, error);
   offer_call(o);
+  widen_for_subflows(o);
   return o->error && found_no_port(o) ? OFFER_REFUSED : OFFER_ANSWERED;
 }
 
@@ -396,6 +441,7 @@ static enum offer_answer bind_and_call(struct offering *o, bool anyhow)
   }
   c->bound = true;
   candidates_end(&c->candidates); /* a thread may be cancelled in the call, and no other follows */
+  offer_hold_subflows(o, c->offer.low);
   offer_call(o);
   if (tcp && has_offered_port(o))
     offer_set_reuse(o, true);

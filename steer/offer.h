@@ -50,6 +50,13 @@ void offer_call(struct offering *o);
 enum offer_answer offer_range(struct offering *o);
 void offer_restore_range(struct offering *o);
 
+/* Before the call of an MPTCP socket that is bound to the port: what its further subflows leave from,
+ * as long as the option stays. Where the kernel cannot hold them within the set, nothing. */
+void offer_hold_subflows(struct offering *o, uint16_t port);
+
+/* Whether the last call began a connection. */
+bool offer_has_begun(const struct offering *o);
+
 /* A sandbox forbids to offer anything: the call as it is, or none where the policy is to be kept at
  * any price. Its event says so. */
 enum offer_answer offer_nothing(struct offering *o);

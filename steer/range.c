@@ -40,6 +40,17 @@ uint32_t range_from(uint16_t port)
   return ports_from(atomic_load_explicit(&known, memory_order_relaxed), port);
 }
 
+bool range_clip(struct policy_ports *ports)
+{
+  uint32_t range = atomic_load_explicit(&known, memory_order_relaxed);
+  uint16_t low = (uint16_t)range, high = (uint16_t)(range >> 16);
+  if (ports->low < low)
+    ports->low = low;
+  if (ports->high > high)
+    ports->high = high;
+  return range && ports->low <= ports->high;
+}
+
 static bool read_again(void)
 {
   struct policy_machine m;
@@ -90,8 +101,6 @@ static bool is_of(uint64_t cookie)
 }
 
 /* --- kinds of sockets that the option is refused to ------------------------------------------ */
-
-#define PROTOCOL_MPTCP 262 /* IPPROTO_MPTCP, newer than some headers */
 
 static atomic_uint refused; /* a bit a kind */
 

@@ -19,6 +19,9 @@ bool range_is_known(void);
 /* How many ports in a row, from this one on, the machine's range holds: reserved ones among them. */
 uint32_t range_from(uint16_t port);
 
+/* Of these ports those that it holds: false where there are none, or it is not known. */
+bool range_clip(struct policy_ports *ports);
+
 /* This thread has gone to another network namespace, or may have. */
 void range_moved(void);
 

@@ -124,9 +124,9 @@ class Server:
 
     unused_ports = itertools.count(8001)
 
-    def __init__(self, family=socket.AF_INET, address=None, keep=True):
+    def __init__(self, family=socket.AF_INET, address=None, keep=True, protocol=0):
         address = address or ("127.0.0.1" if family == socket.AF_INET else "::1")
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket = socket.socket(family, socket.SOCK_STREAM, protocol)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port = next(self.unused_ports)
         self.socket.bind(socket.getaddrinfo(address, port, family)[0][4])  # knows %interface
@@ -237,6 +237,28 @@ def kernel(feature):
     """What this kernel can do, as `berth doctor` found by trying it; not by its release, because
     distributions bring features back."""
     return json.loads(berth("doctor", "--json").stdout)["kernel"][feature]
+
+
+MPTCP = 262
+LOCAL_PORT_RANGE = 51
+
+
+def has_mptcp():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP).close()
+    except OSError:
+        return False
+    return True
+
+
+def takes_range(protocol=0):
+    """Whether the kernel takes IP_LOCAL_PORT_RANGE of such a socket."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as s:
+        try:
+            s.setsockopt(socket.IPPROTO_IP, LOCAL_PORT_RANGE, 0)
+        except OSError:
+            return False
+    return True
 
 
 def before_6_8():

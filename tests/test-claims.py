@@ -23,10 +23,10 @@ import tempfile
 import time
 
 import berthtest
-from berthtest import BERTH, Skip, equal, log_of, need, program, stats_of, sysctl, wait_for
+from berthtest import (BERTH, LOCAL_PORT_RANGE, MPTCP, Skip, equal, has_mptcp, log_of, need, program,
+                       stats_of, sysctl, takes_range, wait_for)
 
 VIAS = "range", "bind", "auto"
-LOCAL_PORT_RANGE = 51
 
 # --- what a program does ------------------------------------------------------------------------
 
@@ -346,26 +346,6 @@ def ports_at(place, n):
     if place == "reserved":
         return [50000 + 2 * n, 50001 + 2 * n]
     return [30000 + n, 42000 + n]
-
-
-MPTCP = 262
-
-
-def has_mptcp():
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP).close()
-    except OSError:
-        return False
-    return True
-
-
-def takes_range(protocol=0):
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as s:
-        try:
-            s.setsockopt(socket.IPPROTO_IP, LOCAL_PORT_RANGE, 0)
-        except OSError:
-            return False
-    return True
 
 
 def need_range():

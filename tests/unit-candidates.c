@@ -14,6 +14,7 @@
 #include "policy/parse.h"
 #include "steer/candidates.h"
 #include "steer/range.h"
+#include "steer/subflow.h"
 
 /* --- what candidates.c asks of its neighbours ------------------------------------------------ */
 
@@ -48,6 +49,15 @@ const struct policy_state *rules_state(void)
 uint32_t range_from(uint16_t port)
 {
   return port < w.machine.low || port > w.machine.high ? 0 : w.machine.high - port + 1u;
+}
+
+bool range_clip(struct policy_ports *ports)
+{
+  if (ports->low < w.machine.low)
+    ports->low = w.machine.low;
+  if (ports->high > w.machine.high)
+    ports->high = w.machine.high;
+  return ports->low <= ports->high;
 }
 
 uint32_t rules_count(void)
@@ -300,6 +310,46 @@ static void rest_is_kept(void **state)
 }
 
 /* Whoever shares the state can unset what this call notes, again and again. */
+/* The machine's range is 32768 to 60999. */
+static void further_subflows_stay_within(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *rule;
+    uint16_t port, low, high; /* 0: none */
+  } cases[] = {
+      {"\"local_ports\":\"40000-40099\"", 40050, 40000, 40099},
+      {"\"local_ports\":\"40000-40099\"", 40000, 40000, 40099},
+      {"\"local_ports\":\"40000-40099\",\"except\":\"40050\"", 40049, 40000, 40049},
+      {"\"local_ports\":\"40000-40099\",\"except\":\"40050\"", 40099, 40051, 40099},
+      {"\"local_ports\":[40000,\"40002-40003\"]", 40000, 40000, 40000},
+      {"\"local_ports\":\"1-65535\"", 40000, 32768, 60999},
+      {"\"local_ports\":\"1-65535\"", 1, 32768, 60999},
+      {"\"local_ports\":\"1-65535\"", 65535, 32768, 60999},
+      {"\"local_ports\":\"32000-33000\"", 32000, 32768, 33000},
+      {"\"local_ports\":\"60990-61010\"", 61010, 60990, 60999},
+      {"\"local_ports\":[\"1000-1099\",60999,\"61001-61003\"]", 1000, 60999, 60999},
+      {"\"local_ports\":\"1000-1099\"", 1000, 0, 0},
+      {"\"local_ports\":\"61000-65535\"", 61000, 0, 0},
+      {"\"mod\":{\"of\":8,\"is\":3},\"local_ports\":\"1-65535\"", 40003, 40003, 40003},
+      {"\"mod\":{\"of\":8,\"is\":3},\"local_ports\":\"20000-32779\"", 20003, 32771, 32771 + 8},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct policy_ports ports;
+    begin_world(cases[i].rule);
+    print_message("# %s, %u\n", cases[i].rule, cases[i].port);
+    assert_int_equal(subflow_ports(&w.rule.set, cases[i].port, &ports), cases[i].low != 0);
+    if (cases[i].low) {
+      assert_true(ports.low >= cases[i].low && ports.high <= cases[i].high);
+      assert_true(w.rule.set.stride > 1 || ports.low == cases[i].low);
+      assert_true(w.rule.set.stride > 1 || ports.high == cases[i].high);
+      for (uint32_t port = ports.low, index; port <= ports.high; port++)
+        assert_true(port_set_index(&w.rule.set, (uint16_t)port, &index));
+    }
+    end_world();
+  }
+}
+
 static void hostile_hints_end(void **state)
 {
   (void)state;
@@ -336,6 +386,7 @@ int main(void)
       cmocka_unit_test(tries_are_a_bound),
       cmocka_unit_test(knows_what_is_taken),
       cmocka_unit_test(rest_is_kept),
+      cmocka_unit_test(further_subflows_stay_within),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
