@@ -12,7 +12,8 @@
 #include "cli/cli.h"
 #include "cli/simulate.h"
 
-#define MOST_POINTS 1000 /* of an algorithm: more than a picture can show */
+#define MOST_STRETCHES 1000 /* of an algorithm's connections: more than a picture can show */
+#define MOST_POINTS (2 * MOST_STRETCHES)
 
 struct point {
   uint32_t number, taken, looked_at;
@@ -21,10 +22,11 @@ struct point {
 
 struct plot {
   const struct scenario *scenario;
-  struct {
+  struct series {
     const struct algorithm *algorithm;
     struct point *points;
     uint32_t count;
+    uint32_t failure_shown; /* the stretch after the last of which one is */
   } series[32];
   int count;
 };
@@ -52,15 +54,33 @@ void plot_algorithm(struct plot *p, const struct algorithm *a)
   p->series[p->count++].points = calloc(MOST_POINTS + 1, sizeof(struct point));
 }
 
+/* Which connection of a stretch is shown. Not the same one each time: algorithms, destinations and
+ * sources take turns, and every n-th connection would be one of their turns only. (A mixer of
+ * splitmix64.) */
+static uint32_t shown_of(uint32_t stretch, uint32_t size)
+{
+  uint64_t z = (stretch + 1) * UINT64_C(0x9e3779b97f4a7c15);
+  z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+  return (uint32_t)((z ^ z >> 31) % size);
+}
+
+/* One connection of each stretch, and the first that failed, since few may. */
 void plot_attempt(void *data, const struct attempt *a)
 {
   struct plot *p = data;
-  uint32_t all = p->scenario->workload.connections, every = (all + MOST_POINTS - 1) / MOST_POINTS;
-  struct point **points = &p->series[p->count - 1].points;
-  uint32_t *count = &p->series[p->count - 1].count;
-  if (*points && a->number % every == 0)
-    (*points)[(*count)++] = (struct point){a->number + 1, a->taken, a->choice.looked_at,
-                                           a->choice.port};
+  struct series *s = &p->series[p->count - 1];
+  uint32_t all = p->scenario->workload.connections;
+  uint32_t size = (all + MOST_STRETCHES - 1) / MOST_STRETCHES, stretch = a->number / size;
+  uint32_t left = all - stretch * size;
+  bool shown = a->number % size == shown_of(stretch, left < size ? left : size);
+  bool failed = !a->choice.port && s->failure_shown <= stretch;
+  if (!s->points || !(shown || failed))
+    return;
+  if (!a->choice.port)
+    s->failure_shown = stretch + 1;
+  s->points[s->count++] = (struct point){a->number + 1, a->taken, a->choice.looked_at,
+                                         a->choice.port};
 }
 
 /* --- for gnuplot ----------------------------------------------------------------------------- */

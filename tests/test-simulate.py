@@ -4,9 +4,11 @@
 The kernel's secrets are not known, so it is compared by what does not depend on them: in which order
 the parities come, where the ports run out, and which ports are left aside.
 """
+import collections
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -19,8 +21,8 @@ from berthtest import (Server, Skip, berth, equal, fresh_namespace, json_lines, 
 IP_LOCAL_PORT_RANGE = 51
 
 
-def simulate(*arguments):
-    done = berth("simulate", *arguments)
+def simulate(*arguments, **popen):
+    done = berth("simulate", *arguments, **popen)
     equal((done.returncode, done.stderr), (0, ""), "berth simulate")
     return done.stdout
 
@@ -359,6 +361,44 @@ def test_picture():
         done = berth("simulate", "-n", 100, "--svg", os.path.join(folder, "no", "where.svg"))
         equal(done.returncode, 2)
         assert "could not draw" in done.stderr, done.stderr
+
+
+def drawn(*arguments):
+    """The points that gnuplot is to draw: (connection, port, ports taken, ports looked at), a port 0
+    for a failure."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/gnuplot", "w") as f:
+            f.write(f"#!/bin/sh\ncat >'{folder}/points'\n")
+        os.chmod(f.name, 0o755)
+        simulate(*arguments, "--svg", folder + "/picture",
+                 env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+        with open(folder + "/points") as f:
+            data, = re.findall(r"^\$data0 << END\n(.*?)^END$", f.read(), re.S | re.M)
+    return [tuple(int(n) for n in line.split()[:4]) for line in data.splitlines()]
+
+
+def test_picture_of_all_turns():
+    """--svg shows what takes turns in its proportion, however many connections: parities, and more"""
+    for count in 1000, 2000, 5000, 8000, 20000, 28000:
+        points = drawn("-a", "sequential", "-r", "32768-60999", "-n", count)
+        for turns in 2, 3, 4, 5, 7, 8, 10:
+            equal(sum(not port for _, port, _, _ in points), 0, "failures")
+            parts = collections.Counter(port % turns for _, port, _, _ in points)
+            for turn in range(turns):
+                assert abs(parts[turn] - len(points) / turns) < 75, (count, turns, parts)
+        assert 800 <= len(points) <= 1000, len(points)
+        assert points[-1][0] > count - 2 * max(1, count // 1000), points[-1]
+
+
+def test_picture_of_few_failures():
+    """--svg shows a failure, though it is one of thousands"""
+    for count in 20001, 20002, 20003:
+        workload = "-a", "sequential", "-r", "40000-59999", "-n", count
+        counted, = json_lines(simulate(*workload, "--json"))
+        failures = [at for at, port, _, _ in drawn(*workload) if not port]
+        equal(failures[:1], [counted["first_failure"]], "failures")
+    equal([at for at, port, _, _ in drawn("-a", "linux-6.8", "-r", "40000-40009", "-n", 25)
+           if not port], list(range(11, 26)), "all of a few")
 
 
 def test_json():
