@@ -10,16 +10,21 @@
 
 #define SHARE 20 /* looks take one part of so many of the time: each lists every socket */
 
+struct main_holder {
+  bool counted;
+  uint32_t pid, sockets;
+};
+
 static struct {
   struct doctor_view view;
   struct destinations destinations;
   struct holders holders;
   bool has_holders, indexed;
   int error;
-  uint64_t time;                     /* CLOCK_MONOTONIC in ms; 0: never looked */
-  uint64_t keep;                     /* it is good for so many ms */
-  const struct destination *counted; /* whose main holder that is */
-  uint32_t main_holder, main_count;
+  uint64_t time;              /* CLOCK_MONOTONIC in ms; 0: never looked */
+  uint64_t keep;              /* it is good for so many ms */
+  struct main_holder *counts; /* of each destination, once asked for */
+  uint32_t occupied;          /* likewise, and one more */
 } look;
 
 static uint64_t now_ms(void)
@@ -34,6 +39,7 @@ static void look_again(void)
   diag_free(&look.view.sockets);
   destinations_free(&look.destinations);
   holders_free(&look.holders);
+  free(look.counts);
   memset(&look, 0, sizeof look);
   look.error = look_here(&look.view);
   if (!destinations_find(&look.destinations, &look.view))
@@ -167,14 +173,19 @@ bool here_sees_bound(void)
 
 uint32_t here_main_holder(const struct destination *d, uint32_t *count)
 {
-  if (look.counted != d)
-    look.main_holder = find_main_holder(d, &look.main_count);
-  look.counted = d;
-  *count = look.main_count;
-  return look.main_holder;
+  if (!look.counts)
+    look.counts = calloc(look.destinations.count + 1, sizeof *look.counts);
+  if (!look.counts)
+    return find_main_holder(d, count);
+  struct main_holder *m = &look.counts[d - look.destinations.list];
+  if (!m->counted)
+    m->pid = find_main_holder(d, &m->sockets);
+  m->counted = true;
+  *count = m->sockets;
+  return m->pid;
 }
 
-uint32_t here_occupied(void)
+static uint32_t count_occupied(void)
 {
   uint8_t *used = calloc(65536, 1);
   const struct doctor_view *v = &look.view;
@@ -185,4 +196,11 @@ uint32_t here_occupied(void)
     count += used[port] || v->holds[port];
   free(used);
   return count;
+}
+
+uint32_t here_occupied(void)
+{
+  if (!look.occupied)
+    look.occupied = 1 + count_occupied();
+  return look.occupied - 1;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a large policy costs on a machine with many reserved ports: counted, in bytes mapped and in
-instructions, and so the same each time."""
+"""What berth costs where there is much of something: counted, in bytes mapped, in instructions and in
+requests to the kernel, and so the same each time."""
 import contextlib
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, Skip, need
+from berthtest import BERTH, LIBBERTH, Server, Skip, equal, need, port_range, program
 
 RULES = 400
 RESERVED = range(32769, 60999, 2)  # 14,115 ports, none beside another
@@ -114,6 +114,58 @@ def test_check_instructions():
     """`berth check` goes over the ports once, not once for each rule"""
     for kind in ("the machine's ports", "by both means", "shards"):
         hold("instructions", kind, lambda policy: instructions(BERTH, "check", policy), 3000)
+
+
+FAILING = """
+    sockets = [socket() for _ in range(20)]
+    for peer in 2 * [('127.0.0.1', int(port)) for port in sys.argv[3:]]:
+        for s in sockets:
+            s.connect_ex(peer)  # those that found a port keep it
+    for i in range(int(sys.argv[1])):
+        select.select([], [], [], float(sys.argv[2]))
+        with socket() as s:
+            assert s.connect_ex(('127.0.0.1', int(sys.argv[3 + i % 2]))) == errno.EADDRNOTAVAIL
+"""
+
+
+def dumps(*options, calls, pause=0, inject=()):
+    """How many lists of sockets a `berth run` asks the kernel for, whose COMMAND's connects find no
+    port, in turn to two destinations; and how many lines it prints of them. With what strace
+    injects."""
+    strace, = need("strace")
+    with Server() as one, Server() as two, tempfile.TemporaryDirectory() as folder:
+        trace, lines = folder + "/trace", folder + "/lines"
+        run = [BERTH, "run", "-o", lines, *options, "--", 
+               *program(FAILING, calls, pause, one.port, two.port)]
+        done = subprocess.run([strace, "-f", "-qq", "-o", trace, "-e", "trace=sendto,sendmsg", *inject,
+                               *run],
+                              capture_output=True, text=True)
+        equal((done.returncode, done.stderr), (0, ""), "status and stderr")
+        with open(trace, errors="replace") as f:
+            asked = sum("SOCK_DIAG_BY_FAMILY" in line and "NLM_F_DUMP" in line for line in f)
+        with open(lines) as f:
+            return asked, sum("EADDRNOTAVAIL" in line for line in f)
+
+
+def test_dumps():
+    """`berth run` does not list all sockets for each call that failed, nor for each destination"""
+    port_range(40000, 40009)
+    for options in [], ["--why"]:
+        asked, lines = dumps(*options, calls=3000)
+        print(f"# {options}: {asked} lists of sockets, {lines} lines")
+        assert lines >= 3000, lines
+        assert 0 < asked < lines / 10, asked  # once a second at most
+
+
+def test_slow_dumps():
+    """where a list takes more than a second, as of 200,000 sockets, it serves for many lines"""
+    port_range(40000, 40009)
+    slow = "-e", "inject=sendto,sendmsg:delay_enter=300000"
+    once, _ = dumps(calls=1, inject=slow)
+    asked, lines = dumps(calls=50, pause=0.1, inject=slow)
+    print(f"# {once} lists of sockets for one line, {asked} for {lines}")
+    assert lines >= 50, lines
+    assert 0 < once <= asked <= 2 * once, asked
 
 
 if __name__ == "__main__":
