@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "gate/gate.h"
@@ -45,17 +46,27 @@ uint16_t observation_protocol(struct observation *o)
   return o->protocol;
 }
 
+/* getsockname() of a stream socket goes on telling the port of a connection that failed or was
+ * dissolved (inet_sport). */
+static bool lies(const struct observation *o, uint16_t port)
+{
+  struct descriptor d = o->before;
+  if (!(d.flags & DESCRIPTOR_EARLIER) || d.port != port)
+    return false;
+  return d.kind == SOCKET_TCP || d.kind == SOCKET_MPTCP ||
+         (o->protocol && o->protocol != IPPROTO_UDP) || socket_tcp_state(o->fd) == TCP_CLOSE;
+}
+
 bool observation_lacks_port(struct observation *o)
 {
   struct descriptor d = o->before;
   if (d.flags & DESCRIPTOR_SETTLED)
     return false;
   bool ours = socket_local(o->fd, &o->local);
-  bool stream = d.kind == SOCKET_TCP || d.kind == SOCKET_MPTCP ||
-                (o->protocol && o->protocol != IPPROTO_UDP);
-  bool lies = stream && (d.flags & DESCRIPTOR_EARLIER) && d.port == o->local.port;
-  if (ours && (o->local.port == 0 || lies))
+  int error = errno;
+  if (ours && (o->local.port == 0 || lies(o, o->local.port)))
     return true;
+  errno = error;
   if (!ours && errno == SYS_FORBIDDEN) {
     o->claim.forbidden = true;
     return o->fresh;

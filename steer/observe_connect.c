@@ -158,11 +158,14 @@ bool observation_is_repeat(const struct observation *o, int error)
   return true;
 }
 
-/* connect(AF_UNSPEC) dissolves the association, and gives a port that was not bound back. */
+/* connect(AF_UNSPEC) dissolves the association, and gives a port that was not bound back: what the
+ * program does next with the socket, by whichever descriptor, may choose one. */
 static void forget_association(const struct observation *o)
 {
+  const uint8_t over = DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING | DESCRIPTOR_RANGED;
   struct descriptor d = o->before;
-  d.flags &= (uint8_t) ~(DESCRIPTOR_SETTLED | DESCRIPTOR_CONNECTING);
+  claim_restore_range(o->fd);
+  d.flags = (uint8_t)((d.flags & ~over) | (descriptor_get(o->fd).flags & DESCRIPTOR_RANGED));
   d.kind = SOCKET_UNKNOWN;
   descriptor_set(o->fd, d);
 }

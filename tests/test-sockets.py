@@ -412,6 +412,20 @@ def test_unspec_tcp():
     equal((outcomes(events), ports(events)), (["ok", "ok"], said), "outcomes and ports")
 
 
+def test_listen_after_unspec():
+    """... and so is listen(), of which the kernel chooses the port anew"""
+    with Server() as server:
+        events, said = observe("""
+            s = socket()
+            s.connect(to)
+            said = [port_of(s)]
+            assert dissolve(s) == 0
+            s.listen()
+            print(said + [port_of(s)])""", server.port)
+    equal([e["berth.call"] for e in events], ["connect", "listen"])
+    equal(ports(events), said, "ports")
+
+
 def test_unix():
     """AF_UNIX: no event"""
     events, _ = observe("""

@@ -349,6 +349,20 @@ def test_again_after_a_dissolution():
             equal([e for e in o.calls("connect") if e["berth.chosen_by"] != "policy"], [])
 
 
+def test_listen_after_a_dissolution():
+    """connect(AF_UNSPEC) and listen(): the port is chosen anew, from the machine's range."""
+    with Server() as server:
+        for o in same("""
+            for duplicate in lambda fd: fd, os.dup:
+                s = socket()
+                print(connect(s, in4(port)))
+                before = port_of(s)
+                print(connect(s, bytes(16)), libc.listen(duplicate(s.fileno()), 1))
+                print(port_of(s) != before)
+        """, server.port, ways=(BY_RANGE,)):
+            equal({e["berth.chosen_by"] for e in o.calls("listen")}, {"kernel"})
+
+
 def test_who_chose_is_who_gave_the_port():
     """A port that stays with the socket, by bind or of a datagram: later events name the rule that gave
     it, and each rule counts its own."""
