@@ -243,6 +243,8 @@ static long finish(struct offering *o)
     o->claim->ranged = o->ranged;
   else
     offer_restore_range(o);
+  if (!offer_has_begun(o))
+    offer_restore_only(o);
   errno = o->error ? o->error : o->saved_errno;
   return o->result;
 }

@@ -124,6 +124,22 @@ static int bind_address(struct offering *o)
   return error;
 }
 
+/* With an address of IPv6 the kernel sets IPV6_V6ONLY, and nothing but the option itself takes that
+ * back (__inet6_bind() in net/ipv6/af_inet6.c). */
+static void ask_only(struct offering *o)
+{
+  if (o->only_asked || family_of(o) != AF_INET6 || address_is_ipv4(o->claim->flow.local))
+    return;
+  o->only_before = socket_option(o->fd, IPPROTO_IPV6, IPV6_V6ONLY);
+  o->only_asked = true;
+}
+
+void offer_restore_only(struct offering *o)
+{
+  if (o->only_asked && !o->only_before)
+    set_option(o, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+}
+
 /* An address that the program bound, and that the machine has lost since, can be bound by a socket
  * with IP_FREEBIND alone. */
 void offer_restore_address(struct offering *o)
@@ -141,6 +157,7 @@ void offer_drop_address(struct offering *o)
   memset(o->claim->flow.local, 0, sizeof o->claim->flow.local);
   o->claim->flow.local_scope = 0;
   bind_address(o);
+  offer_restore_only(o);
 }
 
 /* Whether the kernel would connect this socket to a sockaddr of that family at all: if not, it is
@@ -195,6 +212,7 @@ enum offer_answer offer_address(struct offering *o)
     return offer_nothing(o);
   if (!takes_family(o))
     return call_plainly(o);
+  ask_only(o);
   int error = bind_address(o);
   if (!error)
     return OFFER_REFUSED;

@@ -33,6 +33,7 @@ struct offering {
   bool reuse_asked;      /* SO_REUSEADDR: as the program left it, and as it is now */
   bool reuse_before, reuse;
   bool port_reuse_asked, port_reuse; /* SO_REUSEPORT, which is left as it is */
+  bool only_asked, only_before;      /* IPV6_V6ONLY, as the program left it */
   bool address_lost; /* a bind() that failed took the socket's source address away */
   struct tuple_asker asker;
   bool source_asked;
@@ -78,6 +79,9 @@ bool offer_lacks_source(struct offering *o);
 /* Gives it back where a bind() took it away, or takes it away. */
 void offer_restore_address(struct offering *o);
 void offer_drop_address(struct offering *o);
+
+/* Puts IPV6_V6ONLY back where the socket is not to have the claim's IPv6 address after all. */
+void offer_restore_only(struct offering *o);
 
 /* Binds to the claim's address and this port, as the socket is. Returns 0 or an errno. */
 int offer_bind_port(struct offering *o, uint16_t port);

@@ -2,6 +2,7 @@
 """What steering must not do to a program: every result and errno as without berth, sockets as they
 were, and counters that are exact. A case runs plainly and under policies, and says the same."""
 import os
+import socket
 import subprocess
 import tempfile
 from socket import AF_INET, AF_INET6
@@ -347,6 +348,29 @@ def test_again_after_a_dissolution():
                       connect(s, in4(port)))
         """, server.port, ways=(BY_RANGE, BY_BIND)):
             equal([e for e in o.calls("connect") if e["berth.chosen_by"] != "policy"], [])
+
+
+def test_both_families_after_a_refusal():
+    """A socket that had an IPv6 address of the pool, and got no connection from it, goes to IPv4."""
+    with Server() as server:
+        same("""
+            s = socket(AF_INET6)
+            print(connect(s, in6(1)), s.getsockopt(IPPROTO_IPV6, IPV6_V6ONLY),
+                  connect(s, in6(port, '::ffff:127.0.0.1')))
+        """, server.port, ways=(FROM_POOL,))
+
+
+def test_both_families_where_no_port_is_free():
+    """... and one to which the kernel gave the port, since the set had none."""
+    rule = {"local_addresses": ["::1"], "local_ports": "42000", "exhausted": "kernel"}
+    with socket.socket(AF_INET6, socket.SOCK_DGRAM) as holder:
+        holder.bind(("::", 42000))
+        same("""
+            s = socket(AF_INET6, SOCK_DGRAM)
+            for address in '::1', '::ffff:127.0.0.1':
+                print(libc.sendto(s.fileno(), b'x', 1, 0, in6(9, address), 28),
+                      s.getsockopt(IPPROTO_IPV6, IPV6_V6ONLY))
+        """, ways=(rule, {**rule, "via": "bind"}))
 
 
 def test_listen_after_a_dissolution():
