@@ -234,12 +234,12 @@ static void end_exhausted(struct offering *o, enum offer_answer answer)
   o->error = answer == OFFER_NO_ADDRESS ? EADDRNOTAVAIL : exhausted_error(c);
 }
 
+/* The option has served once the call has chosen the port, but for the further subflows of MPTCP. By
+ * another descriptor of the socket (dup(), fork(), a message) nobody would know that it is a rule's. */
 static long finish(struct offering *o)
 {
   tuple_asker_end(&o->asker);
-  bool keeps_port = o->claim->flow.transport ==
-                    POLICY_TCP; /* UDP's is drawn anew by another connect */
-  if (offer_has_begun(o) && keeps_port)
+  if (o->claim->protocol == PROTOCOL_MPTCP && offer_has_begun(o))
     o->claim->ranged = o->ranged;
   else
     offer_restore_range(o);

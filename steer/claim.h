@@ -20,9 +20,9 @@
 
 struct observation;
 
-/* A connection that has its port has no more use for IP_LOCAL_PORT_RANGE, but for further subflows of
- * MPTCP: it is left as the rule set it, which saves a system call, until something could come of it.
- * That is to be called before; where the socket is connected yet, nothing can. */
+/* IP_LOCAL_PORT_RANGE is still as a rule set it where it holds further subflows of MPTCP, and after a
+ * call that never returned. To be called before a call that may choose a port: it is put back, unless
+ * the socket is connected. */
 void claim_restore_range(int fd);
 
 /* A program is about to read the option, and has read it: it finds what it has set itself. What the
@@ -59,7 +59,7 @@ struct claim {
   uint8_t unsteered;  /* enum record_unsteered */
   bool keeps;         /* the source address that the program has bound it to */
   bool bound;         /* the port was bound by berth */
-  bool ranged;        /* IP_LOCAL_PORT_RANGE is still set */
+  bool ranged;        /* IP_LOCAL_PORT_RANGE is still set, for further subflows */
   bool had_port;      /* of which no hook saw where it came from: bind() tells, EINVAL */
   bool stuck;         /* and the connection refused for it: see berth-policy(5) */
   bool forbidden;     /* a sandbox forbids what it would take to know whether to steer */

@@ -21,7 +21,7 @@ static bool has_hidden_port(const struct claim *c, const struct record_event *e)
 uint16_t claim_certain_port(const struct claim *c)
 {
   bool single = c->outcome == CLAIM_OFFERED && c->offer.low == c->offer.high;
-  return single && (c->bound || c->ranged) ? c->offer.low : 0;
+  return single && (c->bound || c->via == RECORD_VIA_RANGE) ? c->offer.low : 0;
 }
 
 /* Of a call that got a port which it was not offered: whether the socket had it before, by a bind()

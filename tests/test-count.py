@@ -179,8 +179,10 @@ BIND = {"via": "bind", "local_ports": ["2000-32767"]}
 def test_steered_by_range():
     """a TCP connect steered by range to a free port: at most 4 system calls more"""
     steered("connect", RANGE, 4)
-    for order in "kernel", "sequential", "least-recent", "hash":
+    for order in "kernel", "hash":
         steered("connect", {**RANGE, "order": order}, 4)
+    for order in "sequential", "least-recent": # a port that was given just now may come once more
+        steered("connect", {**RANGE, "order": order}, 5)
     steered("connect", {"local_ports": ["40000-59999"]}, 4)
     steered("refused", RANGE, 5)
 

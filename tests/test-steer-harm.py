@@ -228,6 +228,63 @@ for way in WAYS:
         equal({e.get("berth.unsteered") for e in o.calls("connect")}, {"own_range"})
 
 
+# After a connection that a rule took, to `port`, and its end: the option, and where another one, to
+# `other`, leaves from, by each of the ways that a socket goes. A child tells what it sees by a pipe.
+GONE_ON = UNSEEN + """
+import fcntl
+def by_fcntl(s):
+    with s:
+        return socket(fileno=fcntl.fcntl(s.fileno(), fcntl.F_DUPFD_CLOEXEC, 100))
+def over(s):
+    number = socket().detach()
+    os.dup2(s.fileno(), number)
+    s.close()
+    return socket(fileno=number)
+def go_on(s, other):
+    had, option = port_of(s), s.getsockopt(IPPROTO_IP, RANGE)
+    ends = connect(s, bytes(16)), connect(s, in4(other))
+    settle(s)
+    return option, *ends, s.getsockopt(SOL_SOCKET, SO_ERROR), port_of(s) == had
+def forked(s, other):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, repr(go_on(s, other)).encode())
+        os._exit(0)
+    os.wait()
+    return os.read(reader, 999)
+def executed(s, other):
+    import subprocess
+    code = source[:source.index('# from here')] + f'print(go_on(socket(fileno={s.fileno()}), {other}))'
+    return subprocess.run([sys.executable, '-c', code, str(port)], pass_fds=[s.fileno()],
+                          capture_output=True, text=True).stdout
+with open('/proc/self/cmdline') as f:
+    source = f.read().split('\\0')[2]
+# from here
+"""
+
+
+def test_other_descriptors_of_a_connection():
+    """A connection that a rule took leaves nothing behind on its socket, by whichever descriptor the
+    program goes on with it."""
+    with Server() as server, Server() as other:
+        rules = [{**rule, "match": {"to": [f"*:{server.port}", "*:1"]}}
+                 for rule in (BY_RANGE, {**BY_RANGE, "via": "range", "order": "kernel"})]
+        same(GONE_ON + f"""
+for first in port, 1:
+    for blocking in True, False:
+        for way in *WAYS, by_fcntl, over:
+            s = socket()
+            s.setblocking(blocking)
+            connect(s, in4(first))
+            print(go_on(way(s), {other.port}))
+        for way in forked, executed:
+            s = socket()
+            s.setblocking(blocking)
+            connect(s, in4(first))
+            print(way(s, {other.port}))
+        """, server.port, ways=rules)
+
+
 def test_unseen_sockets_with_a_port():
     """A received socket that is bound, listens or is connected is left as it is."""
     with Server() as server:
