@@ -83,6 +83,10 @@ long claim_bind(struct observation *o, const struct sockaddr *asked, socklen_t s
 bool claim_late_port(struct observation *o);
 void claim_late_name(int fd);
 
+/* The same before an option is set by which a program would see, or undo, that the port was put off:
+ * IPV6_V6ONLY cannot be set on a socket that has one, and IP_BIND_ADDRESS_NO_PORT does nothing then. */
+void claim_late_option(int fd, int level, int option);
+
 /* POLICY_TCP (MPTCP too), POLICY_UDP, or 0 for what a policy knows nothing of. */
 uint8_t claim_transport(struct observation *o);
 

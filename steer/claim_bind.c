@@ -255,3 +255,11 @@ void claim_late_name(int fd)
   claim_late_port(&o);
   errno = o.error;
 }
+
+void claim_late_option(int fd, int level, int option)
+{
+  bool tells = (level == IPPROTO_IP && option == OPTION_NO_PORT) ||
+               (level == IPPROTO_IPV6 && option == IPV6_V6ONLY);
+  if (tells && descriptor_get(fd).portless)
+    claim_late_name(fd);
+}

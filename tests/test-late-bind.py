@@ -243,6 +243,28 @@ def test_second_bind():
     equal(want, "EINVAL\nEINVAL\n", "without berth")
 
 
+def test_options_of_a_bound_socket():
+    """late_bind: an option that a socket with a port refuses, or that does nothing to it, fixes the port"""
+    fresh_namespace()
+    want, _ = same_as_bare("""
+        for level, option in (IPPROTO_IP, 24), (IPPROTO_IPV6, IPV6_V6ONLY):
+            for value in 0, 1:
+                s = socket(AF_INET6)
+                s.bind(('::', 0))
+                try:
+                    s.setsockopt(level, option, value)
+                    print('ok', s.getsockopt(level, option) == value)
+                except OSError as e:
+                    print(errno.errorcode[e.errno])
+                try:
+                    s.bind(('::', 30000))
+                except OSError as e:
+                    print(errno.errorcode[e.errno])
+                print(s.getsockname()[1] > 0)
+        """)
+    equal(want, "ok True\nEINVAL\nTrue\n" * 2 + "EINVAL\nEINVAL\nTrue\n" * 2, "without berth")
+
+
 def test_own_option():
     """late_bind: a program that sets IP_BIND_ADDRESS_NO_PORT itself still sees port 0"""
     fresh_namespace()
