@@ -220,9 +220,7 @@ static int exhausted_error(const struct claim *c)
 static void end_exhausted(struct offering *o, enum offer_answer answer)
 {
   struct claim *c = o->claim;
-  offer_restore_range(o);
-  offer_restore_reuse(o);
-  offer_restore_address(o);
+  offer_take_back(o);
   c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;
   if (c->denied && c->denied == c->tries)
     c->unsteered = RECORD_FORBIDDEN;
@@ -274,7 +272,42 @@ static struct offering begin_offering(struct observation *o, claim_call *call,
                            .ranged = o->before.flags & DESCRIPTOR_RANGED};
 }
 
-static long steer(struct observation *o, claim_call *call, const void *arguments)
+/* The number can be of a socket of another kind than is remembered (steer/descriptor.h): no call is
+ * to fail for that. So the kernel is asked where it would, or did in a way that its kind does not. */
+static bool is_of_its_kind(const struct observation *o)
+{
+  uint8_t kind = o->before.kind;
+  if (kind != SOCKET_TCP && kind != SOCKET_MPTCP && kind != SOCKET_UDP)
+    return true; /* it was asked */
+  int type = socket_option(o->fd, SOL_SOCKET, SO_TYPE);
+  int protocol = socket_option(o->fd, SOL_SOCKET, SO_PROTOCOL);
+  if (!type || !protocol)
+    return true;
+  return kind == SOCKET_UDP ? type == SOCK_DGRAM && protocol == IPPROTO_UDP
+                            : type == SOCK_STREAM && transport_of((uint16_t)protocol) == POLICY_TCP;
+}
+
+static bool fails_oddly(const struct offering *o)
+{
+  if (o->claim->flow.transport == POLICY_TCP)
+    return o->error == EAGAIN;
+  return o->error == EADDRNOTAVAIL || o->error == EADDRINUSE;
+}
+
+/* Nothing of it was true. */
+static void forget(struct observation *o)
+{
+  sa_family_t family = o->claim.family;
+  o->before = (struct descriptor){.generation = o->before.generation};
+  o->fresh = false;
+  o->protocol = 0;
+  descriptor_set(o->fd, o->before);
+  claim_begin(&o->claim);
+  o->claim.family = family;
+}
+
+/* False where the socket was none of its kind, and is as before. */
+static bool steer(struct observation *o, claim_call *call, const void *arguments, long *result)
 {
   struct claim *c = &o->claim;
   struct offering offering = begin_offering(o, call, arguments);
@@ -282,9 +315,15 @@ static long steer(struct observation *o, claim_call *call, const void *arguments
   c->flow.rangeless = !range_serves(o->fd, c->protocol);
   c->outcome = CLAIM_OFFERED;
   enum offer_answer answer = pool.count ? offer_pool(&offering, pool) : offer_set(&offering);
+  if ((answer != OFFER_ANSWERED || fails_oddly(&offering)) && !is_of_its_kind(o)) {
+    offer_take_back(&offering);
+    tuple_asker_end(&offering.asker);
+    return false;
+  }
   if (answer != OFFER_ANSWERED)
     end_exhausted(&offering, answer);
-  return finish(&offering);
+  *result = finish(&offering);
+  return true;
 }
 
 /* An MPTCP socket that connects from a port which a rule has bound, by bind() to port 0 or before a
@@ -335,22 +374,31 @@ static long refuse(struct observation *o, claim_call *call, const void *argument
   return -1;
 }
 
+/* No rule steers it, or none may. */
+static long leave(struct observation *o, claim_call *call, const void *arguments)
+{
+  struct claim *c = &o->claim;
+  bool steers = !c->rule || c->rule->rule->steers;
+  if (has_bound_port(o))
+    return call_from_bound_port(o, call, arguments);
+  claim_restore_range(o->fd);
+  if (c->forbidden && c->rule && steers)
+    c->unsteered = RECORD_FORBIDDEN;
+  return call_unasked(o, c->forbidden && steers, call, arguments);
+}
+
 static long claim(struct observation *o, const struct endpoint *peer, claim_call *call,
                   const void *arguments)
 {
+  long result;
   if (rules_refused())
     return refuse(o, call, arguments);
-  if (!finds_rule(o, peer) || !may_steer(o)) {
-    struct claim *c = &o->claim;
-    bool steers = !c->rule || c->rule->rule->steers;
-    if (has_bound_port(o))
-      return call_from_bound_port(o, call, arguments);
-    claim_restore_range(o->fd);
-    if (c->forbidden && c->rule && steers)
-      c->unsteered = RECORD_FORBIDDEN;
-    return call_unasked(o, c->forbidden && steers, call, arguments);
+  while (finds_rule(o, peer) && may_steer(o)) {
+    if (steer(o, call, arguments, &result))
+      return result;
+    forget(o);
   }
-  return steer(o, call, arguments);
+  return leave(o, call, arguments);
 }
 
 /* The kernel takes no sockaddr that is longer (move_addr_to_kernel() in net/socket.c). */

@@ -176,11 +176,16 @@ static bool is_known(struct offering *o)
   return family_of(o) || errno != SYS_FORBIDDEN;
 }
 
-static enum offer_answer call_plainly(struct offering *o)
+void offer_take_back(struct offering *o)
 {
   offer_restore_range(o);
   offer_restore_reuse(o);
   offer_restore_address(o);
+}
+
+static enum offer_answer call_plainly(struct offering *o)
+{
+  offer_take_back(o);
   o->claim->outcome = CLAIM_LEFT;
   offer_call(o);
   return OFFER_ANSWERED;
@@ -191,9 +196,7 @@ enum offer_answer offer_nothing(struct offering *o)
   o->claim->unsteered = RECORD_FORBIDDEN;
   if (!rules_strict() || o->claim->flow.binds) /* a bind(2) leaves nothing by itself */
     return call_plainly(o);
-  offer_restore_range(o);
-  offer_restore_reuse(o);
-  offer_restore_address(o);
+  offer_take_back(o);
   o->claim->outcome = CLAIM_LEFT;
   o->result = -1;
   o->error = EPERM;

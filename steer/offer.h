@@ -80,6 +80,9 @@ bool offer_lacks_source(struct offering *o);
 void offer_restore_address(struct offering *o);
 void offer_drop_address(struct offering *o);
 
+/* The socket's options, and its address, are as the program left them. */
+void offer_take_back(struct offering *o);
+
 /* Puts IPV6_V6ONLY back where the socket is not to have the claim's IPv6 address after all. */
 void offer_restore_only(struct offering *o);
 

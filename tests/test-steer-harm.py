@@ -329,6 +329,35 @@ def test_stale_memory_of_a_descriptor():
         """, server.port)
 
 
+def test_stale_kind_where_ports_are_held():
+    """... nor where the first port of the set is somebody's: the socket is steered as what it is."""
+    held = {"local_ports": "41000-41001", "order": "sequential", "via": "range"}
+    with Server() as server, socket.socket() as tcp, \
+            socket.socket(AF_INET, socket.SOCK_DGRAM) as udp:
+        for holder in tcp, udp:
+            holder.bind(("0.0.0.0", 41000))
+        tcp.listen()
+        for o in same("""
+            libc.fdopen.restype = ctypes.c_void_p
+            for real in (AF_INET, SOCK_STREAM), (AF_INET, SOCK_DGRAM), (AF_INET, SOCK_RAW, 1):
+                for seen in SOCK_STREAM, SOCK_DGRAM:
+                    s = socket(*real)
+                    f = socket(AF_INET, seen).detach()
+                    libc.fclose(ctypes.c_void_p(libc.fdopen(f, b'r')))
+                    stale = libc.dup(s.fileno())
+                    s.close()
+                    print(stale == f, outcome(libc.connect(stale, in4(port), 16)))
+                    s = socket(fileno=stale)
+                    s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0))
+                    print(s.getsockopt(SOL_SOCKET, SO_REUSEADDR),
+                          s.getsockopt(IPPROTO_IP, RANGE) if real[1] == SOCK_DGRAM else '')
+                    s.close()
+        """, server.port, ways=(held,)):
+            equal([(e["network.transport"], e["network.local.port"], e["berth.chosen_by"])
+                   for e in o.calls("connect")][:4],
+                  [("tcp", 41001, "policy")] * 2 + [("udp", 41001, "policy")] * 2)
+
+
 def test_raw_sockets():
     """Raw sockets have no port, whatever protocol they carry."""
     for o in same("""
