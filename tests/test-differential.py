@@ -198,12 +198,12 @@ class Excuses:
                 ((reuse or late) and value == "1" or ranged and int(value, 16) >> 16 in GIVEN))
 
     def binds_twice(self, want, line):
-        """Late bind: by a call or a descriptor that does not know of it. And IPV6_V6ONLY, which cannot
-        be set on a socket that has a port."""
+        """Late bind: by a call or a descriptor that does not know of it. So is IPV6_V6ONLY set, which
+        the kernel refuses to a socket that has a port."""
         unseen = line.socket in self.moved or not line.hooked
-        bound = want.call.startswith("bind") and unseen
-        return (line.socket in self.late and (want.result, line.result) == ("EINVAL", "0") and
-                (bound or want.call.startswith("setsockopt IPV6_V6ONLY")))
+        return (unseen and line.socket in self.late and
+                want.call.startswith(("bind", "setsockopt IPV6_V6ONLY")) and
+                (want.result, line.result) == ("EINVAL", "0"))
 
     def has_source(self, want, line):
         """Afterwards: an address of the pool stays with a socket. From it there is no way to the other
