@@ -170,17 +170,27 @@ static void forget_association(const struct observation *o)
   descriptor_set(o->fd, d);
 }
 
+static bool dissolves(const struct observation *o, const struct sockaddr *address, socklen_t size,
+                      int error)
+{
+  return !error && observation_may_read(o, address, size, error) &&
+         endpoint_family(address, size) == AF_UNSPEC;
+}
+
 static void connect_ended(struct observation *o, const struct sockaddr *address, socklen_t size,
                           int error)
 {
   struct endpoint peer;
-  if (!observation_end(o, error) || (error && o->before.kind == SOCKET_OTHER) ||
-      observation_is_repeat(o, error) || !observation_may_read(o, address, size, error))
+  if (!observation_end(o, error) || (error && o->before.kind == SOCKET_OTHER))
+    return;
+  if (dissolves(o, address, size, error)) {
+    forget_association(o);
+    return;
+  }
+  if (observation_is_repeat(o, error) || !observation_may_read(o, address, size, error))
     return;
   if (endpoint_from(&peer, address, size)) {
     observation_write_connect(o, RECORD_CONNECT, &peer, error);
-  } else if (!error && endpoint_family(address, size) == AF_UNSPEC) {
-    forget_association(o);
   } else if (!error) {
     struct descriptor other = {.kind = SOCKET_OTHER, .generation = o->before.generation};
     descriptor_set(o->fd, other);

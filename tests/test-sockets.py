@@ -416,13 +416,18 @@ def test_listen_after_unspec():
     """... and so is listen(), of which the kernel chooses the port anew"""
     with Server() as server:
         events, said = observe("""
-            s = socket()
-            s.connect(to)
-            said = [port_of(s)]
-            assert dissolve(s) == 0
-            s.listen()
-            print(said + [port_of(s)])""", server.port)
-    equal([e["berth.call"] for e in events], ["connect", "listen"])
+            said = []
+            for timeout in None, 0:
+                s = socket()
+                s.settimeout(timeout)
+                s.connect_ex(to)
+                select.select([], [s], [])
+                said.append(port_of(s))
+                assert dissolve(s) == 0
+                s.listen()
+                said.append(port_of(s))
+            print(said)""", server.port)
+    equal([e["berth.call"] for e in events], ["connect", "listen"] * 2)
     equal(ports(events), said, "ports")
 
 

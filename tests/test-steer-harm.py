@@ -463,9 +463,11 @@ def test_listen_after_a_dissolution():
     """connect(AF_UNSPEC) and listen(): the port is chosen anew, from the machine's range."""
     with Server() as server:
         for o in same("""
-            for duplicate in lambda fd: fd, os.dup:
+            for duplicate, blocks in (lambda fd: fd, True), (lambda fd: fd, False), (os.dup, True):
                 s = socket()
+                s.setblocking(blocks)
                 print(connect(s, in4(port)))
+                settle(s)
                 before = port_of(s)
                 print(connect(s, bytes(16)), libc.listen(duplicate(s.fileno()), 1))
                 print(port_of(s) != before)
