@@ -174,7 +174,7 @@ class Excuses:
         kept = self.given.get(line.socket, set())
         if line.socket in self.moved or not line.hooked:
             kept = kept | self.ranged.get(line.socket, set())
-        bound_twice = want.call.startswith("bind") and (want.result, line.result) == ("0", "EINVAL")
+        bound_twice = want.call.startswith("bind") and line.result == "EINVAL"
         to_itself = want.call.startswith(f"connect to #{want.socket}")
         only = want.call.startswith("setsockopt IPV6_V6ONLY") and line.result == "EINVAL"
         return line.port in kept and (want.said == line.said and want.port != line.port or
@@ -203,7 +203,7 @@ class Excuses:
         unseen = line.socket in self.moved or not line.hooked
         return (unseen and line.socket in self.late and
                 want.call.startswith(("bind", "setsockopt IPV6_V6ONLY")) and
-                (want.result, line.result) == ("EINVAL", "0"))
+                want.result == "EINVAL" != line.result)
 
     def has_source(self, want, line):
         """Afterwards: an address of the pool stays with a socket. From it there is no way to the other
@@ -215,10 +215,14 @@ class Excuses:
         return (self.way.startswith("pool") and
                 (line.socket in self.sourced or to and (line.result in errors or bool(routed))))
 
+    def was_tried_again(self, want, line):
+        """Of a connect that found no port MPTCP keeps no shutdown(2) before it: poll(2) tells none."""
+        return line.said == want.said.replace("EINPROGRESS then 14 ", "EINPROGRESS then 4 ")
+
     def excuse(self, want, line):
         """The reason for which two lines may differ, and all of this socket from here on."""
         reasons = (self.keeps_port, self.was_offered, self.binds_twice, self.has_source,
-                   self.shows_option)
+                   self.shows_option, self.was_tried_again)
         if line.socket and line.socket == want.socket and line.call == want.call:
             return next((reason.__name__ for reason in reasons if reason(want, line)), None)
         return None
@@ -226,8 +230,9 @@ class Excuses:
     def follows(self, want, line):
         """A difference that an excused one has made: to another socket that had to do with it."""
         to = re.search(r" to #(\d+)", line.call)
+        named = self.given.keys() | self.ranged.keys() | self.late | self.apart
         port = re.match(r"bind .*:1\d{4}", line.call)
-        return bool(to and to[1] in self.apart or self.apart and port or line.socket in self.tied)
+        return bool(to and to[1] in named or self.apart and port or line.socket in self.tied)
 
 
 def parsed(lines, way):
