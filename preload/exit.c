@@ -7,15 +7,22 @@
 
 #include "preload/hook.h"
 #include "steer/recorder.h"
+#include "steer/stray.h"
+
+static void ending(void)
+{
+  stray_look_at_all();
+  recorder_mark(RECORD_EXITED);
+}
 
 __attribute__((destructor)) static void exit_ran_its_handlers(void)
 {
-  recorder_mark(RECORD_EXITED);
+  ending();
 }
 
 HOOK __attribute__((noreturn)) void _exit(int status)
 {
-  recorder_mark(RECORD_EXITED);
+  ending();
   real()->_exit(status);
   __builtin_unreachable();
 }
@@ -41,7 +48,7 @@ HOOK int daemon(int stay, int keep)
 
 HOOK __attribute__((noreturn)) void quick_exit(int status)
 {
-  recorder_mark(RECORD_EXITED);
+  ending();
   real()->quick_exit(status);
   __builtin_unreachable();
 }

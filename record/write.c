@@ -218,6 +218,14 @@ static uint32_t count_rule(const struct record_map *map, uint32_t process,
   return number_of(map, row);
 }
 
+void record_count_outside(const struct record_map *map, uint32_t process, const char *rule,
+                          uint32_t count)
+{
+  struct record_rule *row = find_rule(map, process, rule);
+  if (row)
+    add(&row->outside, count);
+}
+
 /* The number of the row of a rule that was counted before; 0 without a name. */
 static uint32_t row_of_rule(const struct record_map *map, uint32_t process, const char *name)
 {

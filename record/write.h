@@ -66,6 +66,10 @@ struct record_steering {
  * recording has of it. `s` may be NULL: no rule took it. */
 void record_steer(struct record_event *e, const struct record_steering *s);
 
+/* Counts in the row of the rule alone what left from outside of its set by no call. */
+void record_count_outside(const struct record_map *map, uint32_t process, const char *rule,
+                          uint32_t count);
+
 /* Counts the event in the process's row, its destination's and its rule's, and puts it into the
  * ring. `s` may be NULL: no rule took it. Fills in e->rule, tries, via, unsteered and what
  * was refused. */

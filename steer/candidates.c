@@ -490,6 +490,11 @@ uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound)
   return pack(c->rule->number, index, c->tag);
 }
 
+const struct active_rule *candidates_holder(uint64_t held)
+{
+  return held ? rules_numbered((uint32_t)(held >> (16 + TAKEN_TAG_BITS)) - 1) : NULL;
+}
+
 const char *candidates_giver(uint64_t held)
 {
   uint32_t rule = (uint32_t)(held >> (16 + TAKEN_TAG_BITS)) - 1;

@@ -96,7 +96,8 @@ void candidates_withdraw(struct candidates_flow *flow);
  * the same destination again. Returns what steer/held.h is to remember of the descriptor. */
 uint64_t candidates_granted(struct candidates *c, uint16_t port, bool bound);
 
-/* The rule that gave it; NULL where it is not known. */
+/* The rule that gave it, and its name; NULL where it is not known. */
+const struct active_rule *candidates_holder(uint64_t held);
 const char *candidates_giver(uint64_t held);
 
 /* A descriptor that held the port was closed. */

@@ -133,7 +133,7 @@ void descriptor_closed(int fd)
   if (!d.generation)
     return; /* a daemon that closes all numbers there are dirties no page of the table */
   d.kind = SOCKET_UNKNOWN;
-  d.puts_off = d.portless = 0;
+  d.puts_off = d.portless = d.multipath = 0;
   d.flags &= (uint8_t)~stale;
   renew(fd, d);
 }

@@ -42,11 +42,12 @@ enum descriptor_flag {
 
 struct descriptor {
   uint16_t port;
-  uint8_t kind : 4;     /* enum socket_kind */
-  uint8_t puts_off : 1; /* the program set IP_BIND_ADDRESS_NO_PORT itself */
-  uint8_t portless : 1; /* bound, and without a port after that */
-  uint8_t flags;        /* enum descriptor_flag */
-  uint32_t generation;  /* how often the number was closed or given, as far as a hook saw */
+  uint8_t kind : 4;      /* enum socket_kind */
+  uint8_t puts_off : 1;  /* the program set IP_BIND_ADDRESS_NO_PORT itself */
+  uint8_t portless : 1;  /* bound, and without a port after that */
+  uint8_t multipath : 1; /* an MPTCP connection from a port that a rule gave */
+  uint8_t flags;         /* enum descriptor_flag */
+  uint32_t generation;   /* how often the number was closed or given, as far as a hook saw */
 };
 
 /* What no call on the socket takes away. */

@@ -8,6 +8,7 @@
 #include "steer/observation.h"
 #include "steer/recorder.h"
 #include "steer/socket.h"
+#include "steer/stray.h"
 
 /* The number has come to another socket, by dup() or from another process: what is remembered of
  * the connection that its last one had begun tells nothing. */
@@ -86,6 +87,9 @@ static void remember_connect(const struct observation *o, const struct record_ev
     d.port = e->local_port;
   if (error == EINPROGRESS || error == EINTR)
     d.flags |= DESCRIPTOR_CONNECTING;
+  d.multipath = begun && by_policy && e->transport == PROTOCOL_MPTCP;
+  if (d.multipath)
+    stray_expect();
   if (begun) {
     d.flags |= DESCRIPTOR_SETTLED;
     d.kind = SOCKET_UNKNOWN; /* the hint has served: it could only grow stale */

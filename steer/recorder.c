@@ -12,6 +12,7 @@
 #include "steer/log.h"
 #include "steer/place.h"
 #include "steer/self.h"
+#include "steer/stray.h"
 
 struct recorder_config recorder_config;
 
@@ -85,6 +86,16 @@ void recorder_write(struct record_event *e, const struct record_steering *s)
     log_event(e, recorder_config.name, !s ? NULL : s->chooser ? s->chooser : s->rule);
 }
 
+void recorder_outside(const char *rule, uint32_t count)
+{
+  if (!recorder_wanted())
+    return;
+  self_begin(false);
+  const struct record_map *map = place_recording();
+  if (map)
+    record_count_outside(map, row_of(claim(map)), rule, count);
+}
+
 void recorder_prepare(const struct sock_fprog *filter)
 {
   if (!recorder_wanted())
@@ -126,6 +137,7 @@ static void forked(void)
   gate_watch(NULL); /* the row is its parent's */
   self_forked();
   identity_forked();
+  stray_forked();
 }
 
 static void watch_forks(void)

@@ -43,6 +43,10 @@ bool recorder_wanted(void);
 struct record_steering;
 void recorder_write(struct record_event *e, const struct record_steering *s);
 
+/* Counts what left from ports outside the set of the rule of that name by no call of the program. errno
+ * may change. */
+void recorder_outside(const char *rule, uint32_t count);
+
 /* Before a filter of seccomp(2) comes down (NULL: one that lets nothing pass): what it would forbid to
  * ask later is asked now. Where it would forbid to make a recording, and none is there, it is made: so
  * that a program without events still leaves no file, if it can be helped. errno may change. */

@@ -8,11 +8,13 @@
 #include "steer/descriptor.h"
 #include "steer/held.h"
 #include "steer/self.h"
+#include "steer/stray.h"
 
 uint64_t release_begin(int fd)
 {
   if (self_is_vforked())
     return 0;
+  stray_look(fd);
   descriptor_closed(fd);
   return rules_any() ? held_take(fd) : 0;
 }

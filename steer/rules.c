@@ -275,3 +275,9 @@ const struct policy_state *rules_state(void)
 {
   return &rules.state;
 }
+
+const struct active_rule *rules_numbered(uint32_t number)
+{
+  const struct active_rule *rule = rules.count ? active(number) : NULL;
+  return rule && rule < rules.active + rules.count && rule->number == number ? rule : NULL;
+}

@@ -64,6 +64,9 @@ bool rules_have_range(void);
 const struct active_rule *rules_match(const struct policy_connection *c);
 const struct active_rule *rules_match_bind(uint8_t transport);
 
+/* The rule of this number in the image; NULL where it is not for this program. Signal-safe. */
+const struct active_rule *rules_numbered(uint32_t number);
+
 const struct policy_machine *rules_machine(void);
 const policy_image *rules_image(void);
 const struct policy_state *rules_state(void);

@@ -170,6 +170,27 @@ def test_after_a_refusal():
     """)
 
 
+def test_outside_is_counted():
+    """Subflows that the kernel cannot keep within the set are counted, however the socket goes."""
+    for end, more in (("s.close()", 1), ("del s", 1), ("os._exit(0)", 1), ("sys.exit(0)", 1),
+                      ("os.dup2(2, s.fileno())", 1), ("os.fork()", 1),
+                      ("libc.close_range(3, 99, 0)", 1),
+                      ("endpoint(third, 'signal'); settled(s, 3)", 2)):
+        for rule in ({"local_ports": OUTSIDE}, {"local_ports": OUTSIDE, "order": "sequential"}):
+            need_subflows()
+            with Server(socket.AF_INET, "0.0.0.0", protocol=MPTCP) as server:
+                o = steered(CLIENT + f"""
+    third = '127.0.0.3'
+    endpoint('127.0.0.2', 'subflow')
+    s = socket(AF_INET, SOCK_STREAM, MPTCP)
+    s.connect(('127.0.0.1', port))
+    s.send(b'x')
+    settled(s, 2)
+    {end}
+    """, server.port, rules=[rule])
+            equal([counters(o)[key] for key in ("matched", "claimed", "outside")], [1, 1, more], end)
+
+
 def test_nothing_is_left():
     """Nothing is left on the socket where it next connects to what no rule takes."""
     need_subflows()

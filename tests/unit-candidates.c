@@ -51,6 +51,11 @@ uint32_t range_from(uint16_t port)
   return port < w.machine.low || port > w.machine.high ? 0 : w.machine.high - port + 1u;
 }
 
+const struct active_rule *rules_numbered(uint32_t number)
+{
+  return number ? NULL : &w.rule;
+}
+
 bool range_clip(struct policy_ports *ports)
 {
   if (ports->low < w.machine.low)
