@@ -14,7 +14,7 @@ import berthtest
 from berthtest import PROGRAMS, Skip, equal, need, wait_for
 from waytest import EVENTS, STEPS, WAYS, run, same, steps, variables
 
-LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*\n")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*\n")
 
 
 def are_lines(text, count):

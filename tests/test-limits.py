@@ -10,7 +10,7 @@ import berthtest
 from berthtest import Skip, equal, log_of
 from waytest import EVENTS, STEERED, STEPS, WAYS, run, steered_right, steps, variables
 
-LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*")
 NOBODY = 65534
 
 

@@ -332,6 +332,7 @@ def test_stale_memory_of_a_descriptor():
 def test_stale_kind_where_ports_are_held():
     """... nor where the first port of the set is somebody's: the socket is steered as what it is."""
     held = {"local_ports": "41000-41001", "order": "sequential", "via": "range"}
+    fresh_namespace()  # where no connection of another test's has these ports
     with Server() as server, socket.socket() as tcp, \
             socket.socket(AF_INET, socket.SOCK_DGRAM) as udp:
         for holder in tcp, udp:
