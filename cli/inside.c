@@ -35,12 +35,17 @@ static const struct {
     CALL(getegid),
     CALL(geteuid),
     CALL(getgid),
+    CALL(getpgid, -1),
+#ifdef SYS_getpgrp
+    CALL(getpgrp),
+#endif
     CALL(getpid),
     CALL(getppid),
     CALL(getrandom),
     CALL(getuid),
     CALL(kill, 0, 0),
     CALL(lseek, -1),
+    CALL(madvise, 0, 1, -1),
     CALL(pipe2),
 #ifdef SYS_poll
     CALL(poll),
@@ -55,6 +60,7 @@ static const struct {
     CALL(rt_sigaction, -1),
     CALL(rt_sigprocmask, -1),
     CALL(rt_sigtimedwait),
+    CALL(setpgid, -1, -1),
     CALL(statfs),
     CALL(statx, -1),
     CALL(unlinkat, -1),

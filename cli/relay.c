@@ -31,9 +31,14 @@
 #define SIGNALS 65
 #define BATCH 64
 
-static pid_t witness; /* 0: none could be made, and everything is passed on */
+/* One stands in berth's process group, and one in a group of its own. */
+enum { INSIDE, OUTSIDE, WITNESSES };
+static struct witness {
+  pid_t pid;                                /* 0: none could be made */
+  uint64_t seen[SIGNALS], matched[SIGNALS]; /* when, CLOCK_MONOTONIC; 0: it was not */
+} witnesses[WITNESSES];
+
 static uint64_t mask_before;
-static uint64_t seen[SIGNALS], matched[SIGNALS]; /* when, CLOCK_MONOTONIC; 0: it was not */
 static struct sigaction child_before;
 
 /* glibc's own functions leave out two signals. */
@@ -55,9 +60,9 @@ void relay_restore(void)
   set_mask(mask_before, NULL);
 }
 
-/* --- the witness --------------------------------------------------------------------------- */
+/* --- the witnesses ------------------------------------------------------------------------- */
 
-static pid_t new_witness(void)
+static pid_t fork_witness(void)
 {
   pid_t parent = getpid(), pid = fork();
   if (pid)
@@ -76,23 +81,6 @@ static void end_witness(pid_t pid)
   waitpid(pid, NULL, 0);
 }
 
-void relay_watch(void)
-{
-  witness = new_witness();
-}
-
-void relay_end(void)
-{
-  end_witness(witness);
-  witness = 0;
-}
-
-void relay_buried(pid_t pid)
-{
-  if (pid == witness && pid)
-    witness = new_witness();
-}
-
 /* A bit for each signal that waits for it, from signal 1 on. */
 static uint64_t waiting_for(pid_t pid)
 {
@@ -107,38 +95,79 @@ static uint64_t waiting_for(pid_t pid)
   return line ? strtoull(line + sizeof "\nShdPnd:" - 1, NULL, 16) : 0;
 }
 
+/* One that was sent something before it had left the group tells nothing. */
+static pid_t new_witness(int where)
+{
+  pid_t pid = fork_witness();
+  while (where == OUTSIDE && pid && setpgid(pid, pid) == 0 && waiting_for(pid)) {
+    end_witness(pid);
+    pid = fork_witness();
+  }
+  return pid;
+}
+
+void relay_watch(void)
+{
+  for (int i = 0; i < WITNESSES; i++)
+    witnesses[i].pid = new_witness(i);
+}
+
+void relay_end(void)
+{
+  for (int i = 0; i < WITNESSES; i++) {
+    end_witness(witnesses[i].pid);
+    witnesses[i].pid = 0;
+  }
+}
+
+void relay_buried(pid_t pid)
+{
+  for (int i = 0; i < WITNESSES; i++)
+    if (pid && pid == witnesses[i].pid)
+      witnesses[i].pid = new_witness(i);
+}
+
 /* Puts a new one in its place, to which nothing was sent yet. Returns what was sent to the old one,
  * up to the last moment: the new one comes first, so that at no time there is none. What both of
  * them got is one signal, and makes the new one useless. */
-static uint64_t renew_witness(void)
+static uint64_t renew_witness(int where)
 {
+  struct witness *w = &witnesses[where];
   uint64_t got = 0, both = 0;
   do {
-    pid_t old = witness;
+    pid_t old = w->pid;
     uint64_t before = waiting_for(old);
-    witness = new_witness();
+    w->pid = new_witness(where);
     uint64_t late = waiting_for(old) & ~before;
     got |= before | late;
-    both = late & waiting_for(witness);
+    both = late & waiting_for(w->pid);
     end_witness(old);
   } while (both);
   return got;
 }
 
-static void look_at_witness(uint64_t now)
+static void look_at_witnesses(uint64_t now)
 {
-  uint64_t set = waiting_for(witness);
-  if (set)
-    set |= renew_witness();
-  for (int number = 1; number < SIGNALS; number++)
-    if (set >> (number - 1) & 1)
-      seen[number] = now;
+  for (int i = 0; i < WITNESSES; i++) {
+    uint64_t set = waiting_for(witnesses[i].pid);
+    if (set)
+      set |= renew_witness(i);
+    for (int number = 1; number < SIGNALS; number++)
+      if (set >> (number - 1) & 1)
+        witnesses[i].seen[number] = now;
+  }
+}
+
+static void forget(int number)
+{
+  for (int i = 0; i < WITNESSES; i++)
+    witnesses[i].seen[number] = 0;
 }
 
 void relay_stops(void)
 {
-  look_at_witness(clock_ns(CLOCK_MONOTONIC));
-  seen[SIGCONT] = 0;
+  look_at_witnesses(clock_ns(CLOCK_MONOTONIC));
+  forget(SIGCONT);
 }
 
 /* --- what is passed on --------------------------------------------------------------------- */
@@ -182,7 +211,7 @@ static void add(struct batch *b, const siginfo_t *info)
 {
   for (int number = 1; number < SIGNALS; number++)
     if (takes_back(info->si_signo, number))
-      seen[number] = 0;
+      forget(number);
   for (size_t i = 0; i < b->count; i++)
     if (takes_back(info->si_signo, b->list[i].si_signo))
       b->list[i].si_signo = 0;
@@ -207,26 +236,44 @@ static bool is_since(uint64_t time, uint64_t now, uint64_t nanoseconds)
   return time && now - time < nanoseconds;
 }
 
-static bool is_of_all(int number, uint64_t now)
+/* Whether this witness got the signal too. */
+static bool is_witnessed(struct witness *w, int number, uint64_t now)
 {
-  if (is_since(seen[number], now, CREDIT_NS)) {
-    matched[number] = now;
-    seen[number] = 0;
+  if (is_since(w->seen[number], now, CREDIT_NS)) {
+    w->matched[number] = now;
+    w->seen[number] = 0;
     return true;
   }
   bool undoes = number == SIGCONT || is_stop(number); /* something that came between */
-  return !undoes && is_since(matched[number], now, SAME_NS);
+  return !undoes && is_since(w->matched[number], now, SAME_NS);
 }
 
-/* Takes out what the witness got as well. Returns how many are left. */
-static size_t drop_seen(struct batch *b)
+/* COMMAND makes a process group or a session of its own. */
+static bool has_left(pid_t command)
+{
+  pid_t group = getpgid(command);
+  return group > 0 && group != getpgrp();
+}
+
+static bool has_been_told(pid_t command, int number, uint64_t now)
+{
+  if (!has_left(command))
+    return is_witnessed(&witnesses[INSIDE], number, now);
+  bool to_all = is_witnessed(&witnesses[OUTSIDE], number, now);
+  if (to_all)
+    witnesses[INSIDE].seen[number] = 0;
+  return to_all;
+}
+
+/* Takes out what has reached COMMAND as well. Returns how many are left. */
+static size_t drop_told(struct batch *b, pid_t command)
 {
   uint64_t now = clock_ns(CLOCK_MONOTONIC);
   size_t left = 0;
-  look_at_witness(now);
+  look_at_witnesses(now);
   for (size_t i = 0; i < b->count; i++) {
     int number = b->list[i].si_signo;
-    if (number && is_of_all(number, now))
+    if (number && has_been_told(command, number, now))
       b->list[i].si_signo = 0;
     left += b->list[i].si_signo != 0;
   }
@@ -250,10 +297,39 @@ static bool is_taken_back(int number)
   return false;
 }
 
+/* A shell that continues a job gives it the terminal, which is then berth's group's. */
+static void give_terminal(pid_t group)
+{
+  int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+  if (terminal >= 0 && tcgetpgrp(terminal) == getpgrp())
+    tcsetpgrp(terminal, group);
+  if (terminal >= 0)
+    close(terminal);
+}
+
+/* What was sent to berth's group, and COMMAND has left that. In berth's place, as the group's leader, it
+ * could not have: then it is for the group that COMMAND leads now. Otherwise only who has started berth
+ * can mean COMMAND, as timeout(1) does, which sends a signal to its child and to the group. */
+static void pass_on_to_group(pid_t command, const siginfo_t *info)
+{
+  pid_t group = getpgid(command);
+  bool leads = getpgrp() == getpid();
+  if (leads && group == command && info->si_signo == SIGCONT)
+    give_terminal(group);
+  if (leads)
+    kill(group == command ? -command : command, info->si_signo);
+  else if (info->si_code == SI_USER && info->si_pid == getppid())
+    kill(command, info->si_signo);
+}
+
 /* What comes with a value goes on with it, and with its sender. */
 static void pass_on(pid_t command, siginfo_t *info)
 {
-  if (info->si_code != SI_QUEUE || syscall(SYS_rt_sigqueueinfo, command, info->si_signo, info) != 0)
+  bool left = has_left(command);
+  if (left && is_witnessed(&witnesses[INSIDE], info->si_signo, clock_ns(CLOCK_MONOTONIC)))
+    pass_on_to_group(command, info);
+  else if (info->si_code != SI_QUEUE ||
+           syscall(SYS_rt_sigqueueinfo, command, info->si_signo, info) != 0)
     kill(command, info->si_signo);
 }
 
@@ -265,7 +341,8 @@ void relay_wait(pid_t command, pid_t ignored)
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   take(&b, NULL, ignored);
-  for (int waited = 0; b.count && drop_seen(&b) && waited < GRACE_MS; waited += GRACE_STEP_MS) {
+  for (int waited = 0; b.count && drop_told(&b, command) && waited < GRACE_MS;
+       waited += GRACE_STEP_MS) {
     sigtimedwait(&child, NULL, &step);
     if (has_ended(command))
       return;

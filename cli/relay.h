@@ -3,8 +3,10 @@
  * Signals, as if berth were not there: what is sent to berth is COMMAND's, and what is sent to the
  * process group, or to every process of a cgroup, has reached COMMAND already.
  *
- * No signal tells whom it was sent to. So a witness, a child of berth's that does nothing, stands in
- * the group with all signals blocked: what is pending there as well was sent to more than berth.
+ * No signal tells whom it was sent to. So two witnesses, children of berth's that do nothing, stand with
+ * all signals blocked, one in berth's group and one outside: what is pending there as well was sent to
+ * the group, or to all. As long as COMMAND is in the group it has got either. Once it has left, as
+ * interactive shells and daemons do, it has got only what was sent to all.
  */
 #ifndef BERTH_CLI_RELAY_H
 #define BERTH_CLI_RELAY_H
@@ -32,7 +34,7 @@ void relay_watch(void);
 /* berth is about to stop, which takes a SIGCONT back that waits for it, and not that of others. */
 void relay_stops(void);
 
-/* Told of each child that was reaped, which may be the witness. */
+/* Told of each child that was reaped, which may be a witness. */
 void relay_buried(pid_t pid);
 
 /* No more is passed on. */

@@ -36,10 +36,10 @@ END = int(signal.SIGRTMAX) - 1  # sent last, and asked of no test
 
 
 @contextlib.contextmanager
-def listening(*before, **popen):
-    """Of a COMMAND that says its signals: the process that was started, COMMAND's pid, a function that
-    sends the last signal and returns what was said before it."""
-    with started([*before, *program(SAYS)], **popen) as process:
+def listening(*before, first="", **popen):
+    """Of a COMMAND that does what is said first and then says its signals: the process that was started,
+    COMMAND's pid, a function that sends the last signal and returns what was said before it."""
+    with started([*before, *program(first + SAYS)], **popen) as process:
         command = int(process.stdout.readline())
 
         def said():
@@ -141,6 +141,64 @@ def test_to_each_process():
                 os.kill(process.pid, signal.SIGUSR2)
                 equal(got(process, 1), [signal.SIGUSR2], "the next")
             equal(said(), [], "more")
+
+
+LEAVES = ["os.setsid()", "os.setpgid(0, 0)"]  # berth's process group, which COMMAND did not lead
+
+
+def below(pid):
+    """The process and all that it has started, the oldest first."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError), open(f"/proc/{parent}/task/{parent}/children") as f:
+            found += map(int, f.read().split())
+    return sorted(found)
+
+
+def test_left_the_group():
+    """COMMAND in a group or session of its own: what is sent to the group of berth, in its place, to all
+    processes, or to berth alone reaches it once"""
+    def to_all(pid, number):
+        for one in below(pid):
+            with contextlib.suppress(ProcessLookupError):  # a witness that was renewed
+                os.kill(one, number)
+    for leaves in LEAVES:
+        with listening(*RUN, first=leaves) as (process, _, said):
+            for number in RELAYED:
+                os.killpg(process.pid, number)
+                equal(got(process, 1), [number], leaves)
+            for number in signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCONT, signal.SIGQUIT:
+                to_all(process.pid, number)
+                equal(got(process, 1), [number], leaves)
+                os.kill(process.pid, signal.SIGUSR2)
+                equal(got(process, 1), [signal.SIGUSR2], "the next, to berth alone")
+            equal(said(), [], f"more, {leaves}")
+
+
+def test_left_with_its_group():
+    """... and so does what is sent to the group reach the group that it leads"""
+    with listening(*RUN, first="os.setpgid(0, 0)\nos.fork() and signal.pause()") as (process, *_):
+        os.killpg(process.pid, signal.SIGUSR1)
+        equal(got(process, 1), [signal.SIGUSR1], "its child, which says its signals")
+        equal(process.wait(), -signal.SIGUSR1)
+
+
+def test_left_by_another():
+    """COMMAND has left a group that berth does not lead: as without berth it gets nothing that is sent to
+    the group, but from timeout(1) and its like, which send it to COMMAND as well"""
+    group = "exec 3<&0; \"$@\" <&3 & wait"
+    for leaves in LEAVES:
+        with listening("sh", "-c", group, "sh", *RUN, first=leaves) as (process, command, said):
+            with open(f"/proc/{command}/stat") as f:
+                berth = int(f.read().rpartition(") ")[2].split()[1])
+            os.killpg(process.pid, signal.SIGCONT)
+            for number in signal.SIGUSR1, signal.SIGUSR2:
+                os.kill(berth, number)
+            equal(got(process, 2), [signal.SIGUSR1, signal.SIGUSR2], "to berth alone")
+            equal(said(), [], "to the group")
+    for leaves in LEAVES:
+        with listening("timeout", "-s", "USR1", "0.5", *RUN, first=leaves) as (process, *_):
+            equal(got(process, 1), [signal.SIGUSR1], f"of timeout, {leaves}")
 
 
 def test_stopsignals():
@@ -350,6 +408,23 @@ def test_terminal():
         t.type("echo status=$?\n")
         t.shows("status=0")
         assert "<SIG" not in t.text, t.text
+
+
+def test_terminal_of_its_own_group():
+    """a COMMAND that is a shell with job control, and suspends itself: fg gives it the terminal again"""
+    with Terminal() as t:
+        bash, = need("bash")
+        t.type(f"stty -echo\n{BERTH} run -q -- {bash} --norc --noprofile --noediting -i\n")
+        t.type("name=COMMAND\necho is=$name=\n")
+        t.shows("is=COMMAND=")
+        for _ in range(2):
+            t.type("suspend\n")
+            t.shows("Stopped")
+            t.type("fg\necho is=$name=\n")
+            t.shows("is=COMMAND=")
+        t.type("exit 3\n")
+        t.type("echo status=$?\n")
+        t.shows("status=3")
 
 
 # --- nobody reads the output -----------------------------------------------------------------
