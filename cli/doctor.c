@@ -197,12 +197,27 @@ static bool take_option(struct request *q, int option, const char *value)
   }
 }
 
+/* connect() to the unspecified address goes to loopback (ip_route_output_key_hash_rcu(),
+ * tcp_v6_connect()). */
+static void leads_to_loopback(struct event_match *to)
+{
+  static const uint8_t none[16], none_ipv4[16] = {[10] = 0xff, 0xff};
+  if (!to->has_peer_address || to->peer_prefix != 128)
+    return;
+  if (memcmp(to->peer_address, none, 16) == 0)
+    to->peer_address[15] = 1;
+  else if (memcmp(to->peer_address, none_ipv4, 16) == 0)
+    memcpy(to->peer_address + 12, (uint8_t[]){127, 0, 0, 1}, 4);
+}
+
 static bool take_operand(struct request *q, const char *text)
 {
   const char *problem = "an address and a port, such as 10.0.0.1:443 or [fd00::1]:443";
   q->has_to = true;
-  if (parse_peer(&q->to, text, &problem))
+  if (parse_peer(&q->to, text, &problem)) {
+    leads_to_loopback(&q->to);
     return true;
+  }
   complain("doctor", "'%s': %s", text, problem);
   return false;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/explain.h"
+#include "cli/local_address.h"
 #include "policy/pool.h"
 #include "policy/words.h"
 #include "record/text.h"
@@ -53,6 +55,19 @@ static void print_candidates(const struct answer *a)
   puts(a->candidate_count ? " (of a new run)" : " none: the set is empty here");
 }
 
+static void print_sources(const struct answer *a, uint32_t sources)
+{
+  struct missing_addresses m = addresses_missing(a->image, a->rule);
+  char first[64];
+  struct text t = TEXT_INIT(first);
+  printf("  from         %u address%s, in turn\n", sources, sources == 1 ? "" : "es");
+  if (!m.missing)
+    return;
+  text_address(&t, m.first, "");
+  printf("               this machine cannot send from %u of %u; the first is %s: %s\n", m.missing,
+         m.asked, text_end(&t), strerror(m.error));
+}
+
 static void print_rule(const struct answer *a, bool ipv4)
 {
   uint32_t sources = policy_pool_size(a->image, ipv4 ? a->rule->ipv4 : a->rule->ipv6);
@@ -64,7 +79,7 @@ static void print_rule(const struct answer *a, bool ipv4)
   print_ports(a);
   print_means(a);
   if (sources)
-    printf("  from         %u addresses, in turn\n", sources);
+    print_sources(a, sources);
   print_candidates(a);
   printf("  exhausted    %s\n",
          a->rule->exhausted == POLICY_LEAVE ? "the kernel chooses then" : "the call fails");
@@ -125,6 +140,9 @@ void explain_as_json(const struct answer *a, const struct question *q)
                                         (int)a->set.size, "every", (int)a->set.stride, "by_range",
                                         (int)a->by_range, "by_bind", (int)a->by_bind, "ranges",
                                         ranges_of(&a->set), "candidates", candidates_of(a)));
+  if (steers)
+    json_object_set_new(o, "addresses_missing",
+                        json_integer(addresses_missing(a->image, a->rule).missing));
   json_dumpf(o, stdout, JSON_COMPACT);
   putchar('\n');
   json_decref(o);

@@ -148,7 +148,8 @@ static struct {
 static void remember_bind(const struct record_event *e)
 {
   bool chose = e->call == RECORD_BIND || e->call == RECORD_LISTEN;
-  if (!chose || e->chosen_by != RECORD_KERNEL || e->transport != IPPROTO_TCP || !e->local_port)
+  if (!chose || e->result == RECORD_FAILED || e->chosen_by != RECORD_KERNEL ||
+      e->transport != IPPROTO_TCP || !e->local_port)
     return;
   bound[e->local_port].pid = e->pid;
   bound[e->local_port].fd = e->fd;
@@ -177,7 +178,9 @@ static void say_bind(struct sentence *s, const struct record_event *e)
 static void say_parity(struct sentence *s, const struct record_event *e)
 {
   const struct doctor_view *v = here();
-  const struct destination *d = here_destination(e->local, e->peer, e->peer_port);
+  uint8_t peer[16];
+  here_reached(e, peer);
+  const struct destination *d = here_destination(e->local, peer, e->peer_port);
   if (e->local_port < v->ports->low || e->local_port > v->ports->high)
     say(s, "not of the range of now, %u-%u", v->ports->low, v->ports->high);
   else if (doctor_is_low_parity(v, e->local_port))
@@ -200,7 +203,7 @@ static void say_kernel(struct sentence *s, const struct record_event *e, const c
   if (e->unsteered == RECORD_FORBIDDEN)
     say(s, "a sandbox (seccomp or Landlock) kept rule %s from offering a port; ", rule);
   if (e->transport == IPPROTO_UDP)
-    say(s, "UDP: a random port, of either parity");
+    say(s, "UDP: a random port, of either parity; with SO_REUSEADDR perhaps another socket's");
   else if (e->call == RECORD_BIND)
     say_bind(s, e);
   else if (e->call == RECORD_LISTEN)
@@ -211,9 +214,32 @@ static void say_kernel(struct sentence *s, const struct record_event *e, const c
     say_parity(s, e);
 }
 
+/* The SYN meets the very socket that sent it, as in a simultaneous open (RFC 9293, 3.5). */
+static void say_itself(struct sentence *s, const struct record_event *e)
+{
+  if (e->chosen_by == RECORD_KERNEL)
+    say(s,
+        "connected to itself: nobody listened on port %u, and the kernel chose that very port to "
+        "leave from; net.ipv4.ip_local_reserved_ports=%u keeps it from that",
+        e->local_port, e->local_port);
+  else
+    say(s, "connected to itself: the socket was bound to the port that it connected to");
+}
+
+static bool is_to_itself(const struct record_event *e)
+{
+  uint8_t peer[16];
+  here_reached(e, peer);
+  return e->transport == IPPROTO_TCP && e->call != RECORD_BIND && e->call != RECORD_LISTEN &&
+         e->result != RECORD_FAILED && e->local_port && e->local_port == e->peer_port &&
+         memcmp(e->local, peer, 16) == 0;
+}
+
 static void say_found(struct sentence *s, const struct record_event *e, const char *rule)
 {
-  if (e->chosen_by == RECORD_POLICY)
+  if (is_to_itself(e))
+    say_itself(s, e);
+  else if (e->chosen_by == RECORD_POLICY)
     say_policy(s, e, rule);
   else if (e->chosen_by == RECORD_KERNEL)
     say_kernel(s, e, rule);
@@ -225,35 +251,53 @@ static void say_found(struct sentence *s, const struct record_event *e, const ch
 
 static void say_exhausted(struct sentence *s, const struct record_event *e, const char *rule)
 {
-  say(s, "the port set of rule %s is exhausted: %u candidate%s refused", rule[0] ? rule : "?",
-      e->tries, e->tries == 1 ? " was" : "s were");
+  if (!e->tries) {
+    say(s,
+        "rule %s had no port to offer: its set is empty here, or this machine has none of its "
+        "local_addresses; `berth check` of the policy tells",
+        rule[0] ? rule : "?");
+    return;
+  }
+  say(s, "the port set of rule %s is exhausted: %u offer%s refused", rule[0] ? rule : "?", e->tries,
+      e->tries == 1 ? " was" : "s were");
   if (e->refused_low && e->refused_low == e->refused_high) {
     say(s, ", the last because ");
     say_held(s, e->refused_low);
   }
 }
 
-/* All ports towards the destination, which may be free again by now. */
+/* That no port was found then is certain; what the range was then is not known. Returns whether the
+ * ports that are used now may be the reason still. */
+static bool say_how_full(struct sentence *s, const struct destination *d, const char *peer)
+{
+  const struct doctor_view *v = here();
+  uint32_t size = doctor_range_size(v), used = d ? d->used : doctor_lost(v);
+  char local[64];
+  if (d && used >= size) {
+    say(s, "%s %u port%s to %s from %s %s in use", size == 1 ? "the" : "all", size,
+        size == 1 ? "" : "s", peer, name_of(local, d->local, 0), size == 1 ? "is" : "are");
+    return true;
+  }
+  say(s, "no port to %s was found then; now %u of the %u of %u-%u are in use", peer, used, size,
+      v->ports->low, v->ports->high);
+  if (size % 2 && used + 1 == size)
+    say(s, ", and of an odd number of ports each connect() leaves one of low's parity out");
+  return d && used * 2 >= size;
+}
+
 static void say_full(struct sentence *s, const struct record_event *e)
 {
-  char peer[64], local[64];
+  char peer[64];
+  uint8_t reached[16];
+  here_reached(e, reached);
   const struct doctor_view *v = here();
-  const struct destination *d = here_destination(e->local, e->peer, e->peer_port);
-  uint32_t size = doctor_range_size(v), count, pid;
-  name_of(peer, e->peer, e->peer_port);
-  if (!d || d->used * 2 < size) {
-    say(s, "all %u ports to %s were in use then; now %u are", size, peer,
-        d ? d->used : doctor_lost(v));
+  const struct destination *d = here_destination(e->local, reached, e->peer_port);
+  uint32_t count, pid;
+  name_of(peer, reached, e->peer_port);
+  if (!say_how_full(s, d, peer)) {
     say_unseen(s);
     return;
   }
-  say(s, "%s %u port%s to %s from %s %s in use", size == 1 ? "the" : "all", size,
-      size == 1 ? "" : "s", peer, name_of(local, d->local, 0),
-      d->used < size ? "were"
-      : size == 1    ? "is"
-                     : "are");
-  if (d->used < size)
-    say(s, ", and at least %u are now", d->used);
   if (d->by_state[DIAG_TIME_WAIT])
     say(s, ", %u in TIME_WAIT", d->by_state[DIAG_TIME_WAIT]);
   if (doctor_lost(v))
@@ -345,6 +389,13 @@ static bool is_shortage(const struct record_event *e)
          (e->error == EAGAIN && e->transport == IPPROTO_UDP && !e->local_port);
 }
 
+/* bind() of a socket that is bound, as a rule. */
+static bool had_port_before(const struct record_event *e)
+{
+  return e->result == RECORD_FAILED && (e->call == RECORD_BIND || e->call == RECORD_LISTEN) &&
+         e->local_port;
+}
+
 const char *why(const struct record_event *e, const struct event_origin *origin)
 {
   static struct sentence s;
@@ -360,6 +411,8 @@ const char *why(const struct record_event *e, const struct event_origin *origin)
     say_not_available(&s, e, origin->rule);
   else if (is_shortage(e))
     say_in_use(&s, e, origin->rule);
+  else if (had_port_before(e))
+    say(&s, "the socket had this port before: the call chose none");
   else if (e->local_port || (e->call == RECORD_BIND && e->result != RECORD_FAILED))
     say_found(&s, e, origin->rule);
   return s.text;

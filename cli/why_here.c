@@ -7,6 +7,7 @@
 
 #include "cli/look.h"
 #include "kernel/features.h"
+#include "record/text.h"
 
 #define SHARE 20 /* looks take one part of so many of the time: each lists every socket */
 
@@ -63,6 +64,18 @@ static bool is_unspecified(const uint8_t address[16])
   return memcmp(address, none, 16) == 0 || memcmp(address, none_ipv4, 16) == 0;
 }
 
+/* ip_route_output_key_hash_rcu() in net/ipv4/route.c; tcp_v6_connect(). */
+void here_reached(const struct record_event *e, uint8_t peer[16])
+{
+  static const uint8_t ipv6[16] = {[15] = 1}, ipv4[16] = {[10] = 0xff, 0xff, 127, 0, 0, 1};
+  const uint8_t *reached = e->peer;
+  if (is_unspecified(e->peer) && !address_is_ipv4(e->peer))
+    reached = ipv6;
+  else if (is_unspecified(e->peer))
+    reached = is_unspecified(e->local) ? ipv4 : e->local;
+  memcpy(peer, reached, 16);
+}
+
 const struct destination *here_destination(const uint8_t local[16], const uint8_t peer[16],
                                            uint16_t peer_port)
 {
@@ -100,10 +113,12 @@ const struct diag_socket *here_port(uint16_t port)
 
 const struct diag_socket *here_tuple(const struct record_event *e)
 {
+  uint8_t peer[16];
+  here_reached(e, peer);
   for (uint32_t i = 0; i < look.view.sockets.count; i++) {
     const struct diag_socket *s = &look.view.sockets.sockets[i];
     if (s->local_port == e->local_port && s->peer_port == e->peer_port &&
-        memcmp(s->peer, e->peer, 16) == 0 &&
+        memcmp(s->peer, peer, 16) == 0 &&
         (is_unspecified(e->local) || memcmp(s->local, e->local, 16) == 0))
       return s;
   }

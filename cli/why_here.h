@@ -14,6 +14,9 @@
  * is the look's own. */
 const struct doctor_view *here(void);
 
+/* The address that an event's call went to: of an unspecified one the source's own, or loopback. */
+void here_reached(const struct record_event *e, uint8_t peer[16]);
+
 /* The ports from `local` (unspecified: from the address that has most) to a destination; NULL where
  * there is no connection. */
 const struct destination *here_destination(const uint8_t local[16], const uint8_t peer[16],

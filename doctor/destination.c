@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool destination_is_itself(const struct diag_socket *s)
+{
+  return s->peer_port && s->peer_port == s->local_port && memcmp(s->local, s->peer, 16) == 0;
+}
+
 bool destination_is_same(const struct diag_socket *a, const struct diag_socket *b)
 {
   return memcmp(a->local, b->local, 16) == 0 && memcmp(a->peer, b->peer, 16) == 0 &&

@@ -30,6 +30,9 @@ struct destinations {
   uint32_t count;
 };
 
+/* Whether it is connected to itself. */
+bool destination_is_itself(const struct diag_socket *s);
+
 /* Whether both go from one local address to one destination. */
 bool destination_is_same(const struct diag_socket *a, const struct diag_socket *b);
 

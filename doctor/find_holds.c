@@ -20,6 +20,23 @@ static void name_ports(const struct doctor_view *v, enum port_hold hold, char *t
     snprintf(text + at, size - at, " and %u more", v->held[hold] - named);
 }
 
+/* Reserving a port gives none back: it is a remedy only for who comes later. */
+static char *remedy_of(const struct doctor_view *v, enum port_hold hold)
+{
+  uint32_t low = v->ports->low, high = v->ports->high;
+  switch (hold) {
+  case HOLD_LISTENER:
+    return finding_text("let servers listen outside %u-%u; of one that cannot, "
+                        "net.ipv4.ip_local_reserved_ports keeps the port while it does not run",
+                        low, high);
+  case HOLD_BOUND:
+    return finding_text("close what is bound and not used; bind to ports outside %u-%u", low, high);
+  default:
+    return finding_text("let the programs that name their ports name some outside %u-%u, or none",
+                        low, high);
+  }
+}
+
 static void held(struct findings *f, const struct doctor_view *v, enum port_hold hold,
                  const char *code, const char *what)
 {
@@ -36,9 +53,7 @@ static void held(struct findings *f, const struct doctor_view *v, enum port_hold
                                  what, ports),
           .cause = "A port that a listener or a bind() owns, on whatever address, is passed by in "
                    "every connect() that leaves the choice to the kernel.",
-          .remedy = finding_text("let servers listen outside %u-%u; keep their ports by sysctl "
-                                 "net.ipv4.ip_local_reserved_ports",
-                                 v->ports->low, v->ports->high),
+          .remedy = remedy_of(v, hold),
           .source = "__inet_hash_connect(): a bucket whose fastreuse is not -1"});
 }
 

@@ -8,6 +8,7 @@ import resource
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 
 import berthtest
@@ -151,6 +152,92 @@ def test_remedies_are_policies():
     for policy in found:
         done = berth("check", "/dev/stdin", input=json.dumps(policy))
         equal((done.returncode, done.stderr), (0, ""))
+
+
+def connected_by(policy, server, count):
+    """The local ports of so many connections under it."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/policy.json", "w") as f:
+            json.dump(policy, f)
+        code = """
+            kept = [create_connection(('127.0.0.1', int(sys.argv[1]))) for _ in range(int(sys.argv[2]))]
+            print(*(s.getsockname()[1] for s in kept))"""
+        done = berth("run", "-q", "-P", f.name, "--", *program(code, server.port, count))
+    equal((done.returncode, done.stderr), (0, ""), "the program")
+    return [int(port) for port in done.stdout.split()]
+
+
+def test_more_ports():
+    """The policy for a full destination leaves out reserved, privileged and listened-on ports"""
+    namespace(40000, 40009)
+    sysctl("ipv4.ip_local_reserved_ports", "10240-39989,40010-65000,65010,65012-65534")
+    with Server() as server, clients(server, 10), socket.socket() as listener:
+        listener.bind(("127.0.0.1", 65011))
+        listener.listen()
+        policy, = (f["policy"] for f in examine()[1]["findings"] if "policy" in f)
+        equal(policy["rules"][0]["except"], ["10240-39989", "40010-65000", "65010-65534"])
+        got = connected_by(policy, server, 20)
+        equal(sorted(got), [*range(39990, 40000), *range(65001, 65010), 65535], "ports")
+        sysctl("ipv4.ip_local_reserved_ports", "\n")
+        sysctl("ipv4.ip_unprivileged_port_start", "40000")
+        policy, = (f["policy"] for f in examine()[1]["findings"] if "policy" in f)
+        equal((policy["rules"][0]["local_ports"], policy["rules"][0]["except"]),
+              ("40000-65535", ["65011"]))
+        sysctl("ipv4.ip_unprivileged_port_start", "1024")
+        sysctl("ipv4.ip_local_reserved_ports", "1-39999,40010-65535")
+        full, = (f for f in examine()[1]["findings"] if f["code"] == "destination-full")
+        equal(("policy" in full, "widen" in full["remedy"]), (False, False), "no port is left")
+
+
+def test_hold_remedies():
+    """A listener, and a program that names its ports, outside the range: the range is whole again"""
+    for code in "listeners-in-range", "explicit-in-range":
+        for ports, lost in ((40000, 40001, 40002, 40003), 4), ((41000, 41001, 41002, 41003), 0):
+            namespace(40000, 40003)
+            with contextlib.ExitStack() as stack, Server() as server:
+                for port in ports:
+                    s = stack.enter_context(socket.socket())
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    s.bind(("127.0.0.1", port))
+                    if code[0] == "l":
+                        s.listen()
+                    else:
+                        s.connect((server.address, server.port))
+                found = [f["remedy"] for f in examine()[1]["findings"] if f["code"] == code]
+                equal(len(found), lost // 4, found)
+                assert all("outside 40000-40003" in remedy for remedy in found), found
+                with Server() as other, socket.socket() as s:
+                    equal(s.connect_ex((other.address, other.port)) == 0, not lost, "connect()")
+
+
+def test_itself():
+    """A connection to itself is found, and the remedy keeps it away"""
+    namespace(40000, 40003)
+    for address, family in ("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6):
+        def connects():
+            with socket.socket(family) as s:
+                if s.connect_ex((address, 40002)):
+                    return False
+                found, = (f for f in examine()[1]["findings"] if f["code"] == "self-connection")
+                assert "is connected to itself" in found["figure"], found
+                assert "ip_local_reserved_ports=40002" in found["remedy"], found
+                return True
+        wait_for(connects)
+        sysctl("ipv4.ip_local_reserved_ports", "40002")
+        equal([connects() for _ in range(60)], [False] * 60, "with the port reserved")
+        sysctl("ipv4.ip_local_reserved_ports", "\n")
+        equal("self-connection" in codes(examine()[1]), False)
+
+
+def test_unspecified():
+    """A destination of 0.0.0.0 or :: is loopback, as connect() has it"""
+    fresh_namespace()
+    for family, to, address in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"),
+                                (socket.AF_INET6, "[::]", "[::1]")):
+        with Server(family) as server, socket.socket(family) as s:
+            s.connect((to.strip("[]"), server.port))
+            equal([d["to"] for d in examine(f"{to}:{server.port}")[1]["destinations"]],
+                  [f"{address}:{server.port}"])
 
 
 def test_two_ports():

@@ -83,7 +83,7 @@ SHAPES = [(re.compile(pattern), to) for pattern, to in (
     (r"^(\S+) \d+ (exited|unknown|running|killed)\b", r"\1 PID \2"),
     (r"\(pid \d+\)", "(pid PID)"),
     (r"=/\S*/", "=FOLDER/"),
-    (r"\d+ candidates? (?:was|were) refused.*", "N candidates were refused"),
+    (r"\d+ offers? (?:was|were) refused.*", "N offers were refused"),
     (r":[1-9]\d+ >", ":N >"),
     (r"^(  candidates) .*", r"\1"),
     (r"\b\d[\d,.]* ?(us|ms|s)\b", "DURATION"),

@@ -17,7 +17,7 @@ import tempfile
 import threading
 
 import berthtest
-from berthtest import Skip, berth, equal
+from berthtest import Skip, berth, equal, json_lines
 
 HERE = os.path.join(os.environ.get("srcdir", "."), "tests", "policies")
 SCHEMA = os.path.join(os.environ.get("srcdir", "."), "policy", "policy.schema.json")
@@ -327,6 +327,22 @@ def test_schema_bad():
             parent = pointer.rpartition("/")[0]  # of a key unknown or missing
             at = parent if ": unknown key" in line or ": missing" in line else pointer
             assert at in found, f"{path}: {line}"
+
+
+def test_explain_missing_addresses():
+    """explain: addresses that this machine lacks are said, and counted in JSON"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/policy.json"
+        with open(path, "w") as f:
+            json.dump({"version": 1, "rules": [
+                {"name": "a", "match": {"to": "127.0.0.1:1"}, "local_addresses": ["127.0.0.9"]},
+                {"name": "b", "local_addresses": ["127.0.0.2", "10.9.9.9"]}]}, f)
+        for port, missing in (1, 0), (2, 1):
+            text = berth("explain", "-P", path, f"127.0.0.1:{port}").stdout
+            equal("this machine cannot send from 1 of 2; the first is 10.9.9.9: Cannot assign" in text,
+                  missing == 1, text)
+            out, = json_lines(berth("explain", "-P", path, "--json", f"127.0.0.1:{port}").stdout)
+            equal(out["addresses_missing"], missing)
 
 
 if __name__ == "__main__":

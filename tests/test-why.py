@@ -99,7 +99,9 @@ def test_all_were_in_use():
         with observed(connect) as recording:
             wait_for(lambda: not subprocess.run(
                 ["ss", "-Htn", "dport", f"= {server.port}"], capture_output=True).stdout)
-            assert "were in use then; now 0 are" in reasons(recording, "connect")[-1][1]
+            assert reasons(recording, "connect")[-1][1].startswith(
+                f"no port to 127.0.0.1:{server.port} was found then; now 0 of the 4 of 40000-40003 "
+                "are in use"), reasons(recording)
 
 
 def test_time_wait():
@@ -234,7 +236,7 @@ def test_listen_and_udp():
             """) as recording:
         got = [reason for _, reason in reasons(recording, "listen", "sendto")]
     equal(got, ["listen() on a socket without a port: as bind(0)",
-                "UDP: a random port, of either parity"])
+                "UDP: a random port, of either parity; with SO_REUSEADDR perhaps another socket's"])
 
 
 def test_no_ipv6():
@@ -268,6 +270,90 @@ def test_policy():
     equal(got[0][0]["berth.refused"], "49155")
     equal(got[1][1], "policy shard-3, 1st candidate")
     assert got[2][1].startswith("the port set of rule shard-3 is exhausted: "), got[2][1]
+
+
+def test_no_candidate():
+    """A rule whose addresses are not here, or whose set is empty, refused no candidate"""
+    fresh_namespace()
+    with tempfile.TemporaryDirectory() as folder, Server() as server:
+        connect = f"attempt(tcp().connect, ('127.0.0.1', {server.port}))"
+        for rule in {"local_addresses": ["10.9.9.9"]}, {"local_ports": str(server.port)}:
+            options = with_policy(folder, [{"name": "one", **rule}])
+            check(connect, "connect", "rule one had no port to offer: ", options=options)
+
+
+def test_offers_counted():
+    """A port in TIME_WAIT may be offered twice: what is counted are offers"""
+    fresh_namespace()
+    sysctl("ipv4.tcp_tw_reuse", "0")
+    with Patient() as server:
+        connect = f"""
+            for _ in range(4): s = tcp(); s.connect(('127.0.0.1', {server.port})); s.close()"""
+        with observed(connect) as recording:
+            ports = [e["network.local.port"] for e, _ in reasons(recording, "connect")]
+            wait_for(lambda: subprocess.run(
+                ["ss", "-Htan", "state", "time-wait", "dport", f"= {server.port}"],
+                capture_output=True).stdout.count(b"\n") == 4)
+            check(f"attempt(tcp().connect, ('127.0.0.1', {server.port}))", "connect",
+                  "the port set of rule options is exhausted: 5 offers were refused",
+                  options=["--via", "bind", "-L", ",".join(map(str, ports))])
+
+
+def test_to_itself():
+    """A connection that is its own peer: said, with what keeps it away"""
+    fresh_namespace()
+    port_range(40000, 40003)
+    said = "connected to itself: nobody listened on port 40002, and the kernel chose that very port "
+    with observed("for _ in range(300): attempt(tcp().connect, ('127.0.0.1', 40002))") as recording:
+        got = [reason for e, reason in reasons(recording, "connect")
+               if e["berth.result"] == "ok"]
+    assert got and all(reason.startswith(said) for reason in got), got
+
+
+def test_unspecified_peer():
+    """connect() to 0.0.0.0 and ::, which goes to loopback"""
+    fresh_namespace()
+    port_range(40000, 40003)
+    for family, to, there in (("AF_INET", "0.0.0.0", "127.0.0.1"), ("AF_INET6", "::", "[::1]")):
+        with Server(getattr(socket, family)) as server:
+            connect = f"for _ in range(5): attempt(tcp(family={family}).connect, ('{to}', {server.port}))"
+            check(connect, "connect", LOW, LOW, OTHER, OTHER, f"all 4 ports to {there}:{server.port} ")
+
+
+def test_bound_twice():
+    """A second bind() of a socket chooses nothing"""
+    fresh_namespace()
+    check("s = tcp(); s.bind(('127.0.0.1', 0)); attempt(s.bind, ('127.0.0.1', 0))", "bind",
+          "bind(0): ", "the socket had this port before: the call chose none")
+
+
+def test_widened():
+    """What the range was at the time of an event is not claimed"""
+    fresh_namespace()
+    port_range(40000, 40003)
+    with Server() as server:
+        connect = f"for _ in range(5): attempt(tcp().connect, ('127.0.0.1', {server.port}))"
+        with observed(connect) as recording:
+            port_range(32768, 60999)
+            _, reason = reasons(recording, "connect")[-1]
+    assert reason.startswith(f"no port to 127.0.0.1:{server.port} was found then; now 4 of the 28232 "
+                             "of 32768-60999 are in use"), reason
+
+
+def test_odd_range():
+    """An odd number of ports: it is said that one was left out"""
+    fresh_namespace()
+    port_range(40000, 40004)
+    with Server() as server:
+        until = f"""
+            reset = lambda s: s.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack('ii', 1, 0)) or s.close()
+            fill = lambda: [tcp().connect_ex(('127.0.0.1', {server.port})) for _ in range(5)]
+            while not any(fill()): [reset(s) for s in kept]; kept.clear()"""
+        with observed(until) as recording:
+            reason = reasons(recording, "connect")[-1][1]
+    equal(reason.split(", and of an odd number of ports each connect() leaves one of low's parity out")[0],
+          f"no port to 127.0.0.1:{server.port} was found then; now 4 of the 5 of 40000-40004 are in use")
+    assert "leaves one of low's parity out" in reason, reason
 
 
 def test_falls_back():
