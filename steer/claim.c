@@ -279,12 +279,16 @@ static bool is_of_its_kind(const struct observation *o)
   uint8_t kind = o->before.kind;
   if (kind != SOCKET_TCP && kind != SOCKET_MPTCP && kind != SOCKET_UDP)
     return true; /* it was asked */
+  errno = 0;
   int type = socket_option(o->fd, SOL_SOCKET, SO_TYPE);
-  int protocol = socket_option(o->fd, SOL_SOCKET, SO_PROTOCOL);
-  if (!type || !protocol)
+  int protocol = socket_option(o->fd, SOL_SOCKET, SO_PROTOCOL); /* of a Unix socket, 0 */
+  int state = o->fresh ? socket_tcp_state(o->fd) : -1;
+  if (errno == SYS_FORBIDDEN)
     return true;
-  return kind == SOCKET_UDP ? type == SOCK_DGRAM && protocol == IPPROTO_UDP
-                            : type == SOCK_STREAM && transport_of((uint16_t)protocol) == POLICY_TCP;
+  if (kind == SOCKET_UDP)
+    return type == SOCK_DGRAM && protocol == IPPROTO_UDP;
+  return type == SOCK_STREAM && transport_of((uint16_t)protocol) == POLICY_TCP &&
+         (state < 0 || state == TCP_CLOSE);
 }
 
 static bool fails_oddly(const struct offering *o)
