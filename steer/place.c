@@ -222,12 +222,15 @@ void place_attach(void)
 /* Which default directory would take the recording: the directory is made, no file is. */
 static void default_place(struct text *t)
 {
+  char path[DESCRIBED_PATH + 1];
+  struct text p = TEXT_INIT(path);
   for (int i = 0; i < RECORD_DIRECTORIES; i++) {
     int directory = record_directory_default(&recorder_config.defaults, i);
     if (directory < 0)
       continue;
     sys_close(directory);
-    record_directory_path(t, &recorder_config.defaults, i, sys_geteuid());
+    record_directory_path(&p, &recorder_config.defaults, i, sys_geteuid());
+    text_name(t, text_end(&p), DESCRIBED_PATH);
     return;
   }
   text_string(t, "no directory is usable");
@@ -254,7 +257,7 @@ void place_describe(struct text *t)
     text_string(t, "not recording: BERTH_RECORD cannot be used");
   } else if (path[0]) {
     text_string(t, "recording to ");
-    text_string(t, text_begins(path, RECORD_PREPARED) ? path + 1 : path);
+    text_name(t, text_begins(path, RECORD_PREPARED) ? path + 1 : path, DESCRIBED_PATH);
   } else {
     text_string(t, "recording, from the first event on, to ");
     default_place(t);

@@ -24,6 +24,9 @@ const struct record_map *place_current(void);
 /* Whether there is none and will be none. */
 bool place_is_hopeless(void);
 
+/* So many bytes of a path are said of a place, or of a policy. */
+#define DESCRIBED_PATH 400
+
 /* Appends where this process records, or why not, for people. */
 void place_describe(struct text *t);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "steer/start.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "policy/inline.h"
@@ -24,6 +25,14 @@ static void warn(const char *variable, const char *value, const char *what)
   text_string(&t, what);
   text_string(&t, "\n");
   log_stderr(t.start, (size_t)(t.at - t.start));
+}
+
+/* A variable that is 1, or not. */
+static bool is_on(const char *variable, const char *value)
+{
+  if (value && value[0] && !text_equal(value, "0") && !text_equal(value, "1"))
+    warn(variable, value, "neither 1 nor 0");
+  return value && text_equal(value, "1");
 }
 
 /* Copies, one after the other, so that a program that sets no variable has one page more. */
@@ -178,7 +187,7 @@ static void set_name(const char *executed)
  * fails, or none is steered. */
 static void set_policy(const struct start_environment *e)
 {
-  bool strict = e->strict && text_equal(e->strict, "1");
+  bool strict = is_on("BERTH_STRICT", e->strict);
   if (!e->policy || !e->policy[0])
     return;
   bool is_inline = policy_is_inline(e->policy);
@@ -202,7 +211,7 @@ static void describe_policy(struct text *t)
     text_string(t, "no policy: observing only");
   } else {
     text_string(t, "policy ");
-    text_string(t, policy_place);
+    text_name(t, policy_place, DESCRIBED_PATH);
     text_string(t, ", ");
     text_u64(t, rules_active());
     text_string(t, " of ");
@@ -214,10 +223,10 @@ static void describe_policy(struct text *t)
 
 static void say_hello(void)
 {
-  char line[512];
+  char line[2 * DESCRIBED_PATH + NAME_MAX + 200];
   struct text t = TEXT_INIT(line);
   text_string(&t, "berth " PACKAGE_VERSION ": ");
-  text_string(&t, recorder_config.name);
+  text_name(&t, recorder_config.name, NAME_MAX);
   text_string(&t, ": ");
   place_describe(&t);
   describe_policy(&t);
@@ -242,7 +251,7 @@ void start_recording(const struct start_environment *e)
   recorder_config.started = clock_ns(CLOCK_REALTIME);
   set_places(&e->places);
   set_policy(e);
-  bool verbose = e->verbose && text_equal(e->verbose, "1");
+  bool verbose = is_on("BERTH_VERBOSE", e->verbose);
   if (verbose)
     log_keep_stderr();
   recorder_start();

@@ -363,6 +363,28 @@ def test_verbose():
         assert done.stderr.endswith("; policy not loaded: calls are refused\n"), done.stderr
 
 
+def test_verbose_is_text():
+    """... in which no name moves a terminal's cursor, and which ends where names are long"""
+    with folder_with({"version": 1, "rules": []}) as folder:
+        odd = f"{folder}/\x1b[2J" + 200 * "x"
+        os.mkdir(odd, 0o700)
+        os.rename(f"{folder}/policy.json", f"{odd}/policy")
+        for places in ({"BERTH_RECORD": odd}, {"BERTH_RECORD": "", "XDG_RUNTIME_DIR": odd},
+                       {"BERTH_RECORD": odd + 3 * ("/" + 200 * "y")}):
+            done = run(["/bin/true"], env=with_policy(f"{odd}/policy", BERTH_VERBOSE="1", **places))
+            assert done.stderr.endswith("\n") and "?[2J" in done.stderr, done.stderr
+            equal([c for c in done.stderr if not c.isprintable() and c != "\n"], [], "controls")
+
+
+def test_switches():
+    """a BERTH_STRICT or BERTH_VERBOSE that is neither 1 nor 0 is a line, and not heeded"""
+    for name in "BERTH_STRICT", "BERTH_VERBOSE":
+        for value in "yes", "2", "true", "1 ":
+            done = run(["/bin/true"], env={**os.environ, "LD_PRELOAD": LIBBERTH, name: value})
+            shown = value.replace(" ", "?")
+            equal(done.stderr, f"berth: {name}: {shown}: neither 1 nor 0\n", "stderr")
+
+
 # --- bad policies --------------------------------------------------------------------------------
 
 
