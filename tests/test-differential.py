@@ -132,6 +132,7 @@ class Excuses:
         self.way = way
         self.given = {}  # by socket, the ports that a rule bound it to
         self.ranged = {}  # and those by IP_LOCAL_PORT_RANGE, which stays set
+        self.unseen = set()  # sockets of which the program itself did, and may not be known to have
         self.late = set()  # sockets of which late_bind has put off the port
         self.sourced = set()  # sockets that have an address of the pool
         self.tied = set()  # sockets that are connected to one which may have another name
@@ -143,6 +144,8 @@ class Excuses:
             self.moved |= self.ranged.keys() | self.late
         if line.call.startswith(("dup", "pass")) or line.apart:
             self.moved.add(line.socket)
+        if self.way == "late" and line.call.startswith("setsockopt IP_BIND_ADDRESS_NO_PORT 1"):
+            self.unseen.add(line.socket)
         if not line.hooked or not line.socket:
             return
         binds = re.match("bind .*:0", line.call) and line.result == "0"
@@ -216,13 +219,20 @@ class Excuses:
                 (line.socket in self.sourced or to and (line.result in errors or bool(routed))))
 
     def was_tried_again(self, want, line):
-        """Of a connect that found no port MPTCP keeps no shutdown(2) before it: poll(2) tells none."""
-        return line.said == want.said.replace("EINPROGRESS then 14 ", "EINPROGRESS then 4 ")
+        """Of a connect that found no port MPTCP keeps no shutdown(2) before it: poll(2) tells none, and
+        what is sent is sent."""
+        sent = " fast open " in line.call and want.result == "EPIPE" and line.result.isdigit()
+        return sent or line.said == want.said.replace("EINPROGRESS then 14 ", "EINPROGRESS then 4 ")
+
+    def was_put_off_unseen(self, want, line):
+        """Late bind: IP_BIND_ADDRESS_NO_PORT of the program's own, by a call or a descriptor that nobody
+        told of: the port is chosen where one is asked for, as after a bind(2)."""
+        return line.socket in self.unseen and (want.name or "").endswith(":0") and bool(line.port)
 
     def excuse(self, want, line):
         """The reason for which two lines may differ, and all of this socket from here on."""
         reasons = (self.keeps_port, self.was_offered, self.binds_twice, self.has_source,
-                   self.shows_option, self.was_tried_again)
+                   self.shows_option, self.was_tried_again, self.was_put_off_unseen)
         if line.socket and line.socket == want.socket and line.call == want.call:
             return next((reason.__name__ for reason in reasons if reason(want, line)), None)
         return None

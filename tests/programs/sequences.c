@@ -673,7 +673,8 @@ static void step_dup(struct request *r, unsigned slot)
     if (r->manner == MANNER_FORK || r->manner == MANNER_VFORK)
       r->manner = MANNER_PLAIN;
     say("dup2 to [%u]", to);
-    make_and_say(r);
+    make_in_manner(r);
+    say(r->result == fd ? " = it" : " = %s", strerrorname_np(r->error));
     forget(fd);
   } else if (fd < 0) {
     unsigned how = below(3);
