@@ -167,7 +167,8 @@ def cost_steered(kind, bare, rule):
 def steered(kind, rule, bound):
     """The sum, and that it is no more than this."""
     added = sum(cost_steered(kind, kind, rule).values())
-    assert added <= bound, f"{kind} with {rule}: {added} system calls more, {bound} allowed"
+    by_chance = 0.5  # now and then a port is offered that an earlier connection still has
+    assert added < bound + by_chance, f"{kind} with {rule}: {added} system calls more, not {bound}"
     return added
 
 
