@@ -27,8 +27,8 @@ done
 for file in README.md NEWS LICENSE doc/listen.py doc/connect.py; do
 	ok "share/doc: $file" "$(cmp -s "$srcdir/$file" "$doc/$file"; echo $?)"
 done
-is "all examples but the demo" "$(cd "$doc/examples" && ls)" \
-	"$(cd "$srcdir/examples" && ls | grep -vx demo.sh)"
+is "all examples but the demo" "$(cd "$doc/examples" && find . -type f | sed 's,^\./,,' | sort)" \
+	"$(cd "$srcdir/examples" && find . -type f ! -name demo.sh | sed 's,^\./,,' | sort)"
 
 # What a document links to, and the files that its commands name.
 references() {
@@ -39,6 +39,7 @@ for document in README.md examples/README.md doc/how-linux-chooses-ports.md; do
 	for to in $(references "$doc/$document" | grep -v '^CONTRIBUTING'); do
 		[ -e "$doc/$(dirname "$document")/$to" ] || missing="$missing $to"
 	done
+	# shellcheck disable=SC2013 # no name has a blank
 	for to in $(grep -oE '(doc|examples)/[a-z-]+\.(py|json|nft|service)' "$doc/$document"); do
 		[ -e "$doc/$to" ] || missing="$missing $to"
 	done
