@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,24 +21,32 @@
 #include "record/map.h"
 #include "record/text.h"
 
+/* Whoever tidies the directory takes a recording that nobody maps for unused. Until a process attaches
+ * that is none, and a static program never does: so this process keeps it mapped, and no child. */
+static struct record_map held;
+
+void prepare_release(void)
+{
+  if (held.header)
+    record_unmap(&held);
+}
+
 /* What is wanted of it. */
 struct wish {
   uint32_t events;            /* 0: as many as there is room for, at most the usual */
   const policy_image *policy; /* NULL for none: whose state the recording is to hold */
 };
 
-/* Only processes that attach map it: berth reads it like anybody. */
 static int create(int directory, const char *name, struct record_shape shape, struct wish wish)
 {
-  struct record_map map = {0};
   uint64_t key[2] = {0};
-  int error = record_create(directory, name, shape, &map);
+  int error = record_create(directory, name, shape, &held);
   if (error)
     return error;
-  record_locate(directory, name, &map);
+  madvise(held.header, held.size, MADV_DONTFORK);
+  record_locate(directory, name, &held);
   if (wish.policy && getrandom(key, sizeof key, 0) == sizeof key)
-    policy_state_begin(map.state, wish.policy, key);
-  record_unmap(&map);
+    policy_state_begin(held.state, wish.policy, key);
   return 0;
 }
 

@@ -222,6 +222,7 @@ static int cannot_execute(const char *command, int error)
 /* What was made for a COMMAND that does not run. */
 static void discard(const struct run *run)
 {
+  prepare_release();
   steering_remove(run->path, run->policy.file);
   if (run->path[0] && !run->record)
     recording_delete(AT_FDCWD, run->path);
@@ -382,6 +383,7 @@ static int run_beside(struct run *run, char **argv)
   int log = killed_begin();
   int error = child_start(&child, argv);
   if (error) {
+    prepare_release();
     finish(run);
     return cannot_execute(argv[0], error);
   }
@@ -391,6 +393,7 @@ static int run_beside(struct run *run, char **argv)
   if (second < 0)
     complain("run", "the lines come at the end: no process to write them: %s", strerror(errno));
   child_wait(&child);
+  prepare_release();
   const struct killed_command killed = {log, run->path, child.pid, child.status};
   if (killed_any(&killed))
     beside_say(killed_say, &killed);

@@ -52,6 +52,7 @@ bool recording_delete(int directory, const char *name)
 struct candidate {
   char *name;
   uint64_t last; /* CLOCK_REALTIME of its last event, or its creation */
+  bool begins;   /* `berth run --exec` made it, and COMMAND may be about to attach */
   uint64_t size;
 };
 
@@ -69,6 +70,12 @@ static uint64_t last_event(struct record_reader *reader)
   return reader->created;
 }
 
+static bool begins(struct record_reader *reader)
+{
+  const uint64_t minute = UINT64_C(60) * 1000000000;
+  return !record_processes_used(reader) && clock_ns(CLOCK_REALTIME) - reader->created < minute;
+}
+
 static int by_age(const void *a, const void *b)
 {
   const struct candidate *x = a, *y = b;
@@ -76,13 +83,13 @@ static int by_age(const void *a, const void *b)
 }
 
 /* One that holds nothing is older than any event. */
-static bool last_of(int directory, const char *name, uint64_t *last)
+static bool look_inside(int directory, const char *name, struct candidate *c)
 {
   struct record_reader reader;
-  *last = 0;
   if (record_open_entry(&reader, directory, name))
     return unfinished_look(directory, name) == UNFINISHED_LEFT_LONG;
-  *last = last_event(&reader);
+  c->last = last_event(&reader);
+  c->begins = begins(&reader);
   record_close(&reader);
   return true;
 }
@@ -90,10 +97,11 @@ static bool last_of(int directory, const char *name, uint64_t *last)
 static bool look_at(int directory, const char *name, struct candidate *c)
 {
   struct stat s;
-  uint64_t last;
-  if (!last_of(directory, name, &last) || fstatat(directory, name, &s, AT_SYMLINK_NOFOLLOW))
+  *c = (struct candidate){0};
+  if (!look_inside(directory, name, c) || fstatat(directory, name, &s, AT_SYMLINK_NOFOLLOW))
     return false;
-  *c = (struct candidate){strdup(name), last, (uint64_t)s.st_blocks * 512};
+  c->size = (uint64_t)s.st_blocks * 512;
+  c->name = strdup(name);
   return c->name;
 }
 
@@ -127,7 +135,8 @@ static size_t tidy(int directory, struct candidates *all)
     qsort(all->list, all->count, sizeof *all->list, by_age);
   for (size_t i = 0; i < all->count; i++) {
     const struct candidate *c = &all->list[i];
-    if ((c->last >= yesterday && used <= limit / 2) || !recording_delete(directory, c->name))
+    bool stays = c->begins || (c->last >= yesterday && used <= limit / 2);
+    if (stays || !recording_delete(directory, c->name))
       continue;
     used -= c->size;
     deleted++;

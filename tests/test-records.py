@@ -11,7 +11,7 @@ import time
 
 import berthtest
 from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, fresh_namespace,
-                       json_lines, log_of, need, program, stats_of, wait_for)
+                       json_lines, log_of, need, program, started, stats_of, wait_for)
 from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
@@ -140,6 +140,29 @@ def test_tidy_needs_output():
         with open("/dev/full", "w") as full:
             done = berth("stats", "--tidy", place + "/berth", capture_output=False, stdout=full)
         equal((done.returncode, len(recordings(place + "/berth"))), (2, 2), "status, recordings")
+
+
+def test_tidy_leaves_what_begins():
+    """a recording of which no process has attached yet is not deleted by another berth run"""
+    busybox, = need("busybox")
+    wait_then = "echo waits; read line; exec \"$@\""  # in a static program
+    connects = program("socket(AF_INET, SOCK_DGRAM).connect(('127.0.0.1', 9))")
+    for options in [], ["--exec"]:
+        with room() as place:
+            env = {**os.environ, "XDG_RUNTIME_DIR": place}
+            run = [BERTH, "run", *options, "--", busybox, "sh", "-c", wait_then, "sh", *connects]
+            with started(run, env=env) as process:
+                equal(process.stdout.readline(), "waits\n")
+                first, = recordings(place)
+                for _ in range(2):
+                    equal(berth("run", "-q", "--", "true", env=env).returncode, 0)
+                stdout, stderr = process.communicate("go on\n")
+            equal((stdout, process.returncode), ("", 0), stderr)
+            if options:
+                equal(len(log_of(first)), 1, "events")
+            else:
+                equal(stderr.count(" connect udp "), 1, stderr)
+                equal(recordings(place), [], "left")
 
 
 # --- a recording that was never finished -----------------------------------------------------------
