@@ -67,6 +67,7 @@ static const struct shape {
     {SYS_getsockopt, CALL_LEAST, SECOND | THIRD, {ANY_FD, SOL_SOCKET, -1}}, /* memory_ask() */
     {SYS_getsockopt, CALL_LEAST, SECOND, {ANY_FD, SOL_SOCKET, SO_PROTOCOL}},
     {SYS_getsockopt, CALL_LEAST, SECOND, {ANY_FD, IPPROTO_TCP, 11}},
+    {SYS_getsockopt, CALL_LEAST, SECOND, {ANY_FD, 284, 3}}, /* SOL_MPTCP: steer/stray.c */
     {SYS_getsockopt, CALL_LEAST, NONE, {ANY_FD, IPPROTO_IP, 24}},
     {SYS_setsockopt, CALL_LEAST, SECOND | THIRD, {ANY_FD, IPPROTO_IP, 51, 0, 4}},
     {SYS_setsockopt, CALL_LEAST, SECOND | THIRD, {ANY_FD, IPPROTO_IP, 24, 0, 4}},
