@@ -60,6 +60,10 @@ def sanitized():
         return b"__asan_init" in f.read()
 
 
+# A berth that was built with ASan cannot look for leaks while it is traced.
+TRACED = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+
+
 def but_missing(said):
     """What `berth log` says on stderr, str or bytes, but for the lines that tell of events which
     cannot be shown."""

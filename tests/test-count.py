@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, PROGRAMS, Server, equal, need, port_range
+from berthtest import BERTH, LIBBERTH, PROGRAMS, TRACED, Server, equal, need, port_range
 
 FEW, MANY = 20, 220
 
@@ -288,11 +288,9 @@ def test_start():
 def started_by(run):
     """The system calls of /bin/true, from its own execve on, under this command."""
     need("strace")
-    # A berth that was built with ASan cannot look for leaks while it is traced.
-    traced = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["strace", "-ff", "-q", "-o", f"{folder}/trace", *run], check=True,
-                       capture_output=True, env=traced)
+                       capture_output=True, env=TRACED)
         for name in os.listdir(folder):
             with open(f"{folder}/{name}") as f:
                 lines = f.read().splitlines()

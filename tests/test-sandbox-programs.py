@@ -14,8 +14,9 @@ import threading
 import time
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Server, Skip, equal, fresh_namespace, log_of,
+from berthtest import (LIBBERTH, PROGRAMS, Server, Skip, equal, fresh_namespace, log_of,
                        need, program, sanitized, started, wait_for)
+from reachtest import own_berth
 
 RANGE, BIND = range(40000, 41000), range(20000, 21000)
 WAYS = {"bare": None, "observed": [], "range": ["-L", "40000-40999"],
@@ -32,7 +33,7 @@ class Way:
         self.record = f"{folder}/{name}.berth"
         self.before = []
         if WAYS[name] is not None:
-            self.before = [BERTH, "run", "-q", "--record", self.record, *WAYS[name], "--"]
+            self.before = [own_berth(), "run", "-q", "--record", self.record, *WAYS[name], "--"]
 
     def events(self):
         return log_of(self.record) if self.before else []

@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, Server, Skip, equal, need, port_range, program
+from berthtest import (BERTH, LIBBERTH, TRACED, Server, Skip, equal, need, port_range,
+                       program)
 
 RULES = 400
 RESERVED = range(32769, 60999, 2)  # 14,115 ports, none beside another
@@ -139,7 +140,7 @@ def dumps(*options, calls, pause=0, inject=()):
                *program(FAILING, calls, pause, one.port, two.port)]
         done = subprocess.run([strace, "-f", "-qq", "-o", trace, "-e", "trace=sendto,sendmsg", *inject,
                                *run],
-                              capture_output=True, text=True)
+                              capture_output=True, text=True, env=TRACED)
         equal((done.returncode, done.stderr), (0, ""), "status and stderr")
         with open(trace, errors="replace") as f:
             asked = sum("SOCK_DIAG_BY_FAMILY" in line and "NLM_F_DUMP" in line for line in f)
