@@ -277,14 +277,14 @@ struct left {
 static struct left put_away(const struct run *run)
 {
   struct left left = {0};
-  left.policy = !steering_remove(run->path, run->policy.file) && run->record;
+  left.policy = !steering_remove(run->path, run->policy.file);
   left.recording = !run->record && run->path[0] && !recording_delete(AT_FDCWD, run->path);
   return left;
 }
 
 static void say_left(const struct run *run, struct left left)
 {
-  if (left.policy)
+  if (left.policy && !left.recording) /* with that, it is tidied */
     complain("run", "processes of COMMAND still run; their policy stays: %s", run->policy.file + 1);
   if (left.recording)
     complain("run", "processes of COMMAND still run; their recording stays: %s", run->path);
@@ -293,7 +293,7 @@ static void say_left(const struct run *run, struct left left)
 static void finish(struct run *run)
 {
   if (!run->path[0]) {
-    steering_remove("", run->policy.file);
+    say_left(run, put_away(run));
     return;
   }
   show_rest(run);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/running.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -105,6 +106,32 @@ static bool was_asked(pid_t pid)
   free(entry);
   fclose(f);
   return asked;
+}
+
+static bool was_started_with(pid_t pid, const char *entry)
+{
+  char *other = NULL;
+  size_t size = 0;
+  bool found = false;
+  FILE *f = running_open(pid, "environ"); /* that of a zombie is empty */
+  while (f && !found && getdelim(&other, &size, '\0', f) > 0)
+    found = strcmp(other, entry) == 0;
+  free(other);
+  if (f)
+    fclose(f);
+  return found;
+}
+
+bool running_any_with(const char *entry)
+{
+  struct dirent *d;
+  bool found = false;
+  DIR *proc = opendir("/proc");
+  while (proc && !found && (d = readdir(proc)))
+    found = atoi(d->d_name) > 0 && was_started_with(atoi(d->d_name), entry);
+  if (proc)
+    closedir(proc);
+  return found;
 }
 
 static void judge_closed(pid_t pid, struct verdict *v)

@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/policy_file.h"
+#include "cli/running.h"
 #include "policy/inline.h"
 #include "record/clock.h"
 #include "record/map.h"
@@ -146,18 +147,28 @@ static bool is_ours(const char *path)
   return is;
 }
 
+/* A process reads it when it executes a program: it may do so later. */
+static bool is_handed_to_any(const char *file)
+{
+  char entry[PATH_MAX + 16];
+  snprintf(entry, sizeof entry, "BERTH_POLICY=%s", file);
+  return running_any_with(entry);
+}
+
 bool steering_remove(const char *recording, const char *file)
 {
-  bool in_use = file[0] && recording[0] && record_is_mapped(AT_FDCWD, recording);
-  if (file[0] && !in_use && is_ours(file))
-    unlink(file);
-  return !in_use;
+  if (!file[0] || !is_ours(file))
+    return true;
+  if ((recording[0] && record_is_mapped(AT_FDCWD, recording)) || is_handed_to_any(file))
+    return false;
+  unlink(file);
+  return true;
 }
 
 void steering_remove_of(const char *recording)
 {
   char path[PATH_MAX];
   for (size_t i = 0; i < FOLDERS; i++)
-    if (name_file(folders[i], basename(recording), path) && is_ours(path))
-      unlink(path);
+    if (name_file(folders[i], basename(recording), path))
+      steering_remove("", path);
 }

@@ -37,11 +37,11 @@ struct handed_policy {
 bool steering_hand_over(const struct steering *s, const char *where, const char *recording,
                         struct handed_policy *h);
 
-/* Deletes the file that was made ("": none), unless a process still maps the recording ("": none).
- * Returns false where it stays. */
+/* Deletes the file that was made ("": none), unless a process still maps the recording ("": none), or
+ * lives that was told of the file. Returns false where it stays. */
 bool steering_remove(const char *recording, const char *file);
 
-/* Deletes the file that was made for a recording that berth named. */
+/* Deletes the file that was made for a recording that berth named, unless such a process lives. */
 void steering_remove_of(const char *recording);
 
 #endif

@@ -8,12 +8,13 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 
 import berthtest
-from berthtest import LIBBERTH, Server, Skip, berth, equal, fresh_namespace, need
+from berthtest import BERTH, LIBBERTH, Server, Skip, berth, equal, fresh_namespace, need
 from reachtest import NOBODY, need_root, own_berth, plain, run_until_seen
 
 SHM = "/dev/shm"
@@ -204,6 +205,29 @@ def test_large_and_lost():
                     assert ports[0] not in PORTS, ports
                 else:
                     equal(server.peers, [], "connections")
+
+
+def test_large_and_outlived():
+    """... it stays, which is said, while a process lives that was told of it: unrecorded, unreached"""
+    need_root()
+    nowhere = "mount -t tmpfs -o ro none /mnt && exec \"$@\""
+    until_sleep = "while [ $(cat /proc/$!/comm) != sleep ]; do :; done"
+    with large_policy() as file:
+        for before, options, sleep in (
+                (["unshare", "-m", "sh", "-c", nowhere, "sh"], ["--record", "/mnt/x.berth"], "sleep"),
+                ([], [], "env -u LD_PRELOAD sleep")):
+            run = subprocess.run([*before, BERTH, "run", "-q", "-P", file, *options, "--", "sh", "-c",
+                                  f"{sleep} 300 >/dev/null 2>&1 & {until_sleep}; echo $! $BERTH_POLICY"],
+                                 capture_output=True, text=True)
+            pid, path = run.stdout.split()
+            try:
+                equal(run.returncode, 0, run.stderr)
+                told = f"processes of COMMAND still run; their policy stays: {path[1:]}\n"
+                assert told in run.stderr, run.stderr
+                assert os.path.exists(path), path
+                os.unlink(path)
+            finally:
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def test_planted():
