@@ -99,8 +99,6 @@ static void print_port_list(const policy_image *p, struct policy_span span)
   }
 }
 
-/* The size of a set that the policy names. How large the machine's is, and which mechanism gives a
- * port, depends on the machine, and is said here once policy/set.h knows it. */
 /* On this machine: how many ports the rule would offer, and by which means it would claim them. */
 static void print_set(const policy_image *p, const struct policy_rule *rule)
 {
@@ -181,6 +179,19 @@ static void warn_of_addresses(const char *path, const policy_image *p, uint32_t 
       i, m.missing, m.asked, first, strerror(m.error));
 }
 
+/* As root, or with a sysctl of another machine, they may be had. */
+static void warn_of_privileged(const char *path, const policy_image *p, uint32_t i)
+{
+  uint32_t start, count = count_privileged(p, policy_rule(p, i), &start);
+  if (!count)
+    return;
+  remark(path,
+         " /rules/%u/local_ports: warning: %u of its ports %s below %u "
+         "(net.ipv4.ip_unprivileged_port_start): bind(2) gives them to programs with "
+         "CAP_NET_BIND_SERVICE alone",
+         i, count, count == 1 ? "is" : "are", start);
+}
+
 /* Rules without `to` and `program` take all of a transport, and leave nothing to later ones. `taken`
  * has the rule that does, by transport. */
 static void warn_of_unreached(const char *path, const policy_image *p, uint32_t i,
@@ -210,6 +221,7 @@ static void print_policy(const char *path, const policy_image *p)
     print_rule(p, policy_rule(p, i));
     warn_of_unreached(path, p, i, taken);
     warn_of_addresses(path, p, i);
+    warn_of_privileged(path, p, i);
   }
   if (p->late_bind.count) {
     printf("%-19s", "late bind");

@@ -103,3 +103,23 @@ uint32_t count_by_range(const policy_image *p, const struct policy_rule *rule)
   set_free(&set);
   return set.size;
 }
+
+static uint32_t unprivileged_start(void)
+{
+  size_t size;
+  char *text = sysctl_read("ipv4/ip_unprivileged_port_start", &size);
+  uint32_t start = text ? (uint32_t)strtoul(text, NULL, 10) : 1024;
+  free(text);
+  return start;
+}
+
+uint32_t count_privileged(const policy_image *p, const struct policy_rule *rule, uint32_t *start)
+{
+  struct port_set set = set_here(p, rule);
+  uint32_t count = 0, index;
+  *start = unprivileged_start();
+  for (uint32_t port = 1; port < *start && port <= UINT16_MAX; port++)
+    count += port_set_index(&set, (uint16_t)port, &index);
+  set_free(&set);
+  return count;
+}

@@ -90,6 +90,17 @@ static void say_unseen(struct sentence *s)
     say(s, "; sockets that are bound and not connected are not to be seen on this kernel");
 }
 
+/* bind(2) says EACCES then, whoever holds the port; what the program may is not to be seen any more. */
+static void say_right(struct sentence *s, uint16_t lowest)
+{
+  int64_t start = here()->settings.unprivileged_start;
+  if (lowest && lowest < start)
+    say(s,
+        "; or the program may not have it: ports below %lld (net.ipv4.ip_unprivileged_port_start) "
+        "take CAP_NET_BIND_SERVICE",
+        (long long)start);
+}
+
 static void say_held(struct sentence *s, uint16_t port)
 {
   const struct diag_socket *held = here_port(port);
@@ -130,6 +141,7 @@ static void say_policy(struct sentence *s, const struct record_event *e, const c
   say(s, ": ");
   if (e->refused_low != e->refused_high) {
     say(s, "none of %u-%u was free", e->refused_low, e->refused_high);
+    say_right(s, e->refused_low);
     return;
   }
   const struct diag_socket *held = here_port(e->refused_low);
@@ -138,6 +150,7 @@ static void say_policy(struct sentence *s, const struct record_event *e, const c
     say_holder(s, held);
   else
     say_unseen(s);
+  say_right(s, e->refused_low);
 }
 
 /* By port: the socket for which bind() to port 0, or listen(), last chose it. */
@@ -192,6 +205,11 @@ static void say_parity(struct sentence *s, const struct record_event *e)
            "IP_LOCAL_PORT_RANGE, or bound the socket to port 0 before");
 }
 
+static void say_forbidden(struct sentence *s, const char *rule)
+{
+  say(s, "a sandbox (seccomp or Landlock) kept rule %s from offering a port", rule);
+}
+
 static void say_kernel(struct sentence *s, const struct record_event *e, const char *rule)
 {
   if (e->unsteered == RECORD_EXHAUSTED)
@@ -200,8 +218,10 @@ static void say_kernel(struct sentence *s, const struct record_event *e, const c
     say(s, "rule %s steers no UDP socket that shares its port; ", rule);
   if (e->unsteered == RECORD_OWN_RANGE)
     say(s, "rule %s leaves sockets with an IP_LOCAL_PORT_RANGE of their own; ", rule);
-  if (e->unsteered == RECORD_FORBIDDEN)
-    say(s, "a sandbox (seccomp or Landlock) kept rule %s from offering a port; ", rule);
+  if (e->unsteered == RECORD_FORBIDDEN) {
+    say_forbidden(s, rule);
+    say(s, "; ");
+  }
   if (e->transport == IPPROTO_UDP)
     say(s, "UDP: a random port, of either parity; with SO_REUSEADDR perhaps another socket's");
   else if (e->call == RECORD_BIND)
@@ -258,12 +278,18 @@ static void say_exhausted(struct sentence *s, const struct record_event *e, cons
         rule[0] ? rule : "?");
     return;
   }
+  if (e->unsteered == RECORD_FORBIDDEN) {
+    say_forbidden(s, rule);
+    say(s, ": bind(2) to %u port%s was refused", e->tries, e->tries == 1 ? "" : "s");
+    return;
+  }
   say(s, "the port set of rule %s is exhausted: %u offer%s refused", rule[0] ? rule : "?", e->tries,
       e->tries == 1 ? " was" : "s were");
   if (e->refused_low && e->refused_low == e->refused_high) {
     say(s, ", the last because ");
     say_held(s, e->refused_low);
   }
+  say_right(s, e->refused_low);
 }
 
 /* That no port was found then is certain; what the range was then is not known. Returns whether the
@@ -411,6 +437,8 @@ const char *why(const struct record_event *e, const struct event_origin *origin)
     say_not_available(&s, e, origin->rule);
   else if (is_shortage(e))
     say_in_use(&s, e, origin->rule);
+  else if (e->result == RECORD_FAILED && e->unsteered == RECORD_FORBIDDEN)
+    say_forbidden(&s, origin->rule);
   else if (had_port_before(e))
     say(&s, "the socket had this port before: the call chose none");
   else if (e->local_port || (e->call == RECORD_BIND && e->result != RECORD_FAILED))

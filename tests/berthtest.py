@@ -83,15 +83,16 @@ def wait_for(condition):
 
 
 def enter_namespace():
-    """Runs this script again in a network namespace of its own, with lo up."""
+    """Runs this script again in a network namespace of its own, with lo up, and with a /dev/shm of its
+    own: what other suites record there at the same time is not in it."""
     if os.environ.get("BERTHTEST_NETNS") == str(os.getpid()):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return
-    how = "-n" if os.geteuid() == 0 else "-rn"
-    shell = 'BERTHTEST_NETNS=$$ exec "$0" "$@"'
+    how = "-nm" if os.geteuid() == 0 else "-rnm"
+    shell = 'mount -t tmpfs none /dev/shm && BERTHTEST_NETNS=$$ exec "$0" "$@"'
     probe = subprocess.run(["unshare", how, "true"], capture_output=True, text=True)
     if probe.returncode:
-        print("1..0 # SKIP no network namespace:", probe.stderr.strip())
+        print("1..0 # SKIP no network or mount namespace:", probe.stderr.strip())
         sys.exit(0)
     os.execvp("unshare", ["unshare", how, "sh", "-c", shell, sys.executable, *sys.argv])
 

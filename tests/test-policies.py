@@ -17,7 +17,7 @@ import tempfile
 import threading
 
 import berthtest
-from berthtest import Skip, berth, equal, json_lines
+from berthtest import Skip, berth, equal, fresh_namespace, json_lines, sysctl
 
 HERE = os.path.join(os.environ.get("srcdir", "."), "tests", "policies")
 SCHEMA = os.path.join(os.environ.get("srcdir", "."), "policy", "policy.schema.json")
@@ -170,6 +170,22 @@ def test_missing_addresses():
         want = (f"{path}: /rules/0/local_addresses: warning: this machine cannot send from 10 of "
                 "11; the first is 203.0.113.7: Cannot assign requested address\n")
         equal(done.stderr, want)
+
+
+def test_privileged_ports():
+    """ports for which bind(2) asks for a capability are a warning"""
+    fresh_namespace()
+    text = (" (net.ipv4.ip_unprivileged_port_start): bind(2) gives them to programs with "
+            "CAP_NET_BIND_SERVICE alone\n")
+    for ports, via, start, count in ("600-603", "auto", 1024, 4), ("600", "bind", 1024, 1), \
+            ("1020-1030", "auto", 1024, 4), ("600-603", "auto", 602, 2), \
+            ("600-603", "bind", 0, 0), ("1024-1030", "bind", 1024, 0):
+        sysctl("ipv4.ip_unprivileged_port_start", str(start))
+        with written({"version": 1, "rules": [{"local_ports": ports, "via": via}]}) as path:
+            done = berth("check", path)
+            are = "is" if count == 1 else "are"
+            want = f"{path}: /rules/0/local_ports: warning: {count} of its ports {are} below {start}{text}" if count else ""
+            equal((done.returncode, done.stderr), (0, want), f"{ports} {via} {start}")
 
 
 # --- berth compile --------------------------------------------------------------------------

@@ -360,7 +360,9 @@ def test_main_thread_ended():
         assert f"process {pid}: libberth.so is loaded\n" in doctor.stdout, doctor.stdout
         taken = berth("run", "--why", "--", *program(
             f"socket().connect_ex(('127.0.0.1', 1)); s = socket(); s.bind(('', {port}))"))
-        assert f"leaving (pid {pid})" in taken.stderr, taken.stderr
+        holder = f"leaving (pid {pid})" if berthtest.kernel("bound_sockets_listed") else \
+            "not to be seen on this kernel"  # of a socket that is bound and not connected
+        assert holder in taken.stderr, taken.stderr
         process.communicate("\n", timeout=60)
         row, = stats_of(recording)
         equal(row["berth.state"], "exited", "stats")

@@ -299,6 +299,25 @@ def test_offers_counted():
                   options=["--via", "bind", "-L", ",".join(map(str, ports))])
 
 
+def test_privileged():
+    """Ports below ip_unprivileged_port_start: that the program may not have had the right is said"""
+    fresh_namespace()
+    may_not = ("or the program may not have it: ports below 1024 "
+               "(net.ipv4.ip_unprivileged_port_start) take CAP_NET_BIND_SERVICE")
+    drop = "ctypes.CDLL(None).prctl(24, 10, 0, 0, 0); os.setgroups([]); os.setuid(65534)"
+    with Server() as server:
+        connect = f"attempt(tcp().connect, ('127.0.0.1', {server.port}))"
+        for ports, order in ("600-603", "sequential"), ("600", "random"), ("600,20000", "sequential"):
+            with observed(f"{drop}\n{connect}", "-L", ports, "--order", order) as recording:
+                (_, reason), = reasons(recording, "connect")
+            assert reason.endswith("; " + may_not), reason
+        check(connect, "connect", "policy options, 1st candidate", options=["-L", "600-603"])
+        sysctl("ipv4.ip_unprivileged_port_start", "0")
+        with observed(f"{drop}\n{connect}", "-L", "600-603") as recording:
+            (_, reason), = reasons(recording, "connect")
+            assert reason.startswith("policy options, ") and may_not not in reason, reason
+
+
 def test_to_itself():
     """A connection that is its own peer: said, with what keeps it away"""
     fresh_namespace()
