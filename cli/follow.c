@@ -155,7 +155,7 @@ void follow_say_missing(struct follower *f, const char *where, const char *what)
              f->unsound);
   complain(where,
            "%s are missing: %" PRIu64 " events were overwritten before they could be read, %" PRIu64
-           " torn%s, %" PRIu64 " lost or never begun; the statistics count them%s",
-           what, f->overwritten, f->torn, unsound, f->lost,
+           " lost or torn%s; the statistics count them%s",
+           what, f->overwritten, f->lost + f->torn, unsound,
            f->overwritten ? " (--events N keeps more)" : "");
 }

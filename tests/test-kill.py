@@ -52,12 +52,12 @@ def kill(process):
 
 
 def missing(recording, said):
-    """How many events `berth log` said are missing: overwritten, torn, lost."""
+    """How many events `berth log` said are missing: overwritten, lost or torn."""
     line = re.fullmatch(rf"berth: log: {re.escape(recording)}: events are missing: (\d+) events were "
-                        r"overwritten before they could be read, (\d+) torn, (\d+) lost or never "
-                        r"begun; the statistics count them\n", said)
+                        r"overwritten before they could be read, (\d+) lost or torn; the statistics "
+                        r"count them\n", said)
     assert line or not said, said
-    return [int(n) for n in line.groups()] if line else [0, 0, 0]
+    return [int(n) for n in line.groups()] if line else [0, 0]
 
 
 def read(recording):
