@@ -182,14 +182,14 @@ static void warn_of_addresses(const char *path, const policy_image *p, uint32_t 
 /* As root, or with a sysctl of another machine, they may be had. */
 static void warn_of_privileged(const char *path, const policy_image *p, uint32_t i)
 {
-  uint32_t start, count = count_privileged(p, policy_rule(p, i), &start);
+  uint32_t count = count_privileged(p, policy_rule(p, i));
   if (!count)
     return;
   remark(path,
          " /rules/%u/local_ports: warning: %u of its ports %s below %u "
          "(net.ipv4.ip_unprivileged_port_start): bind(2) gives them to programs with "
          "CAP_NET_BIND_SERVICE alone",
-         i, count, count == 1 ? "is" : "are", start);
+         i, count, count == 1 ? "is" : "are", unprivileged_start());
 }
 
 /* Rules without `to` and `program` take all of a transport, and leave nothing to later ones. `taken`

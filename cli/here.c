@@ -104,22 +104,29 @@ uint32_t count_by_range(const policy_image *p, const struct policy_rule *rule)
   return set.size;
 }
 
-static uint32_t unprivileged_start(void)
+uint32_t unprivileged_start(void)
 {
+  static uint32_t start = UINT32_MAX;
   size_t size;
-  char *text = sysctl_read("ipv4/ip_unprivileged_port_start", &size);
-  uint32_t start = text ? (uint32_t)strtoul(text, NULL, 10) : 1024;
-  free(text);
+  if (start == UINT32_MAX) {
+    char *text = sysctl_read("ipv4/ip_unprivileged_port_start", &size);
+    start = text ? (uint32_t)strtoul(text, NULL, 10) : 1024;
+    free(text);
+  }
   return start;
 }
 
-uint32_t count_privileged(const policy_image *p, const struct policy_rule *rule, uint32_t *start)
+uint32_t count_privileged(const policy_image *p, const struct policy_rule *rule)
 {
-  struct port_set set = set_here(p, rule);
-  uint32_t count = 0, index;
-  *start = unprivileged_start();
-  for (uint32_t port = 1; port < *start && port <= UINT16_MAX; port++)
-    count += port_set_index(&set, (uint16_t)port, &index);
+  struct port_set set = {0};
+  uint32_t count = 0, index, start = unprivileged_start();
+  for (uint32_t i = 0; i < rule->ports.count; i++) {
+    const struct policy_ports *ports = policy_ports(p) + rule->ports.first + i;
+    if (ports->low < start && !set.cuts)
+      set = set_here(p, rule);
+    for (uint32_t port = ports->low; port < start && port <= ports->high; port++)
+      count += port_set_index(&set, (uint16_t)port, &index);
+  }
   set_free(&set);
   return count;
 }

@@ -23,8 +23,11 @@ void set_free(struct port_set *set);
 /* How many ports of the rule's set would be claimed by `range`; the rest by bind. */
 uint32_t count_by_range(const policy_image *p, const struct policy_rule *rule);
 
-/* How many of the set bind(2) gives only to CAP_NET_BIND_SERVICE: those below `*start`, which is
- * net.ipv4.ip_unprivileged_port_start (ip(7)). The machine's range never reaches below it. */
-uint32_t count_privileged(const policy_image *p, const struct policy_rule *rule, uint32_t *start);
+/* net.ipv4.ip_unprivileged_port_start (ip(7)), asked once: ports below it bind(2) gives only to
+ * CAP_NET_BIND_SERVICE. The machine's range never reaches there. */
+uint32_t unprivileged_start(void);
+
+/* How many ports of the rule's set those are. */
+uint32_t count_privileged(const policy_image *p, const struct policy_rule *rule);
 
 #endif

@@ -57,7 +57,7 @@ static _Atomic(_Atomic uint32_t *) watched;
 
 static int stance(void)
 {
-  return atomic_load_explicit(&posture, memory_order_acquire);
+  return atomic_load_explicit(&posture, memory_order_seq_cst); /* see gate_wait() */
 }
 
 /* More than once does no harm: each time the answer is the same. */
@@ -98,6 +98,47 @@ static bool would_pass(const struct seccomp_data *call)
   return !is_refused_by_those_before(call) && filter_passes(ask_filters(call));
 }
 
+/* --- calls that are being made ----------------------------------------------------------------- */
+
+/* Between the question and the call another thread may have a filter come down on all of them
+ * (SECCOMP_FILTER_FLAG_TSYNC): it waits for these. Threads are told apart by where their stacks are;
+ * two that meet here count together. */
+#define UNDER_WAY 16
+static struct {
+  _Alignas(64) atomic_uint calls; /* a cache line each */
+} under_way[UNDER_WAY];
+
+static atomic_uint *calls_of_this_thread(void)
+{
+  uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+  return &under_way[(here >> 16 ^ here >> 20 ^ here >> 24) % UNDER_WAY].calls;
+}
+
+static void pause_a_little(void)
+{
+#if defined __x86_64__ || defined __i386__
+  __builtin_ia32_pause();
+#else
+  atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* A handler may have jumped out of a call, which then never ends. 2^21 pauses are 6 to 100 ms. */
+void gate_wait(void)
+{
+  int patience = 1 << 21;
+  atomic_thread_fence(memory_order_seq_cst);
+  for (size_t i = 0; i < UNDER_WAY; i++)
+    while (atomic_load_explicit(&under_way[i].calls, memory_order_acquire) && patience--)
+      pause_a_little();
+}
+
+void gate_forked(void)
+{
+  for (size_t i = 0; i < UNDER_WAY; i++)
+    atomic_store_explicit(&under_way[i].calls, 0, memory_order_relaxed);
+}
+
 /* --- the call ---------------------------------------------------------------------------------- */
 
 long gate_make(long number, long a, long b, long c, long d, long e, long f)
@@ -129,6 +170,7 @@ static __attribute__((noinline)) long ask_and_make(long number, long a, long b, 
     ask_before();
   }
   struct seccomp_data call = calls_data(number, a, b, c, d, e, f);
+  atomic_thread_fence(memory_order_seq_cst); /* see gate_wait() */
   if (stance() != OPEN && !would_pass(&call)) {
     errno = GATE_REFUSED;
     return -1;
@@ -138,9 +180,12 @@ static __attribute__((noinline)) long ask_and_make(long number, long a, long b, 
 
 long gate_call(long number, long a, long b, long c, long d, long e, long f)
 {
-  if (__builtin_expect(stance() == OPEN, 1))
-    return gate_make(number, a, b, c, d, e, f);
-  return ask_and_make(number, a, b, c, d, e, f);
+  atomic_uint *calls = calls_of_this_thread();
+  atomic_fetch_add_explicit(calls, 1, memory_order_seq_cst);
+  long result = __builtin_expect(stance() == OPEN, 1) ? gate_make(number, a, b, c, d, e, f)
+                                                       : ask_and_make(number, a, b, c, d, e, f);
+  atomic_fetch_sub_explicit(calls, 1, memory_order_release);
+  return result;
 }
 
 bool gate_lets(long number, long a, long b, long c, long d, long e, long f)

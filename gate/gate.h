@@ -9,7 +9,7 @@
  * that were seen in a process count for each of its threads: a call may then be left out in a thread
  * where it would have passed, but never kills.
  *
- * Without a filter a call costs one load more.
+ * Without a filter a call costs one load and two additions more.
  */
 #ifndef BERTH_GATE_GATE_H
 #define BERTH_GATE_GATE_H
@@ -60,6 +60,13 @@ void gate_take_back(const void *thread);
  * be readable. Without memory for that, what it answers is unknown, as of a filter that was there
  * before (gate/calls.h). Returns what gate_drop() takes. */
 struct gate_filter *gate_keep(const struct sock_fprog *filter);
+
+/* Until the calls of other threads are made that were let pass before the last gate_keep(): for a
+ * filter that is to come down on them too. 100 ms at most; no system call. */
+void gate_wait(void);
+
+/* In the child of fork(2), in which other threads make no calls. */
+void gate_forked(void);
 
 /* SECCOMP_MODE_STRICT: nothing of ours passes. */
 struct gate_filter *gate_keep_strict(void);

@@ -82,6 +82,8 @@ static __attribute__((noinline)) long seal_by_syscall(long operation, long flags
     return next(SYS_seccomp, operation, flags, filter, 0, 0, 0);
   struct gate_filter *kept = seal_begin(
       operation == SECCOMP_SET_MODE_STRICT ? NULL : (const void *)filter);
+  if (kept && (flags & FLAG_TSYNC))
+    gate_wait();
   long result = next(SYS_seccomp, operation, flags, filter, 0, 0, 0);
   if (!is_installed(result, (flags & FLAG_TSYNC) && !(flags & FLAG_TSYNC_ESRCH)))
     seal_failed(kept);

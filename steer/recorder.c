@@ -134,6 +134,7 @@ extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), voi
 
 static void forked(void)
 {
+  gate_forked();
   gate_watch(NULL); /* the row is its parent's */
   self_forked();
   identity_forked();

@@ -16,8 +16,8 @@ import tempfile
 import threading
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Server, Skip, equal, fresh_namespace,
-                       holding, log_of, policy, stats_of, sysctl)
+from berthtest import (BERTH, LIBBERTH, PROGRAMS, TRACED, Server, Skip, berth, equal,
+                       fresh_namespace, holding, log_of, need, policy, stats_of, sysctl)
 
 WHOLE = os.environ.get("SANDBOX_WHOLE") == "1"
 FILTERED = f"{PROGRAMS}/filtered"
@@ -261,6 +261,18 @@ def test_no_vdso():
                 if mode.name == "run":
                     times = [e["timestamp"] for e in log_of(f"{record}/run.berth")]
                     assert times and all(t[:2] == "20" for t in times), times
+
+
+def test_synced():
+    """a filter comes down on a thread that is in a call of berth's: after that call"""
+    strace, = need("strace")
+    # A tracer holds each such call up for a millisecond.
+    slow = [strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=getsockname",
+            "-e", "inject=getsockname:delay_enter=1000"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = berth("run", "-q", "--record", f"{folder}/run.berth", "--", *slow,
+                    f"{PROGRAMS}/synced", 20, 9, env=TRACED)
+    equal((run.returncode, run.stdout, run.stderr), (0, "0 killed\n", ""))
 
 
 def test_supervised():
