@@ -309,12 +309,24 @@ def test_swapped_while_it_writes():
             are_lines(f.read(), 5000)
 
 
+def writes_into_pipes_at_once():
+    """Whether this kernel knows RWF_NOWAIT for a pipe: else it is poll(2) that tells."""
+    reader, writer = os.pipe()
+    try:
+        return os.pwritev(writer, [b"x"], -1, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_no_duplicate_to_be_had():
-    """RLIMIT_NOFILE of 0 in mid-run: lines are written all the same"""
+    """RLIMIT_NOFILE of 0 in mid-run: lines are written all the same, if not into a pipe before 6.4"""
     for _, settings in each_way({"BERTH_LOG": "stderr"}):
         status, _, said = run(steps("connect", 9, "socket", "files", 0, "connect", 9), settings)
         equal(status, 0, "status")
-        are_lines(said, 2)
+        are_lines(said, 2 if writes_into_pipes_at_once() else 1)
 
 
 if __name__ == "__main__":
