@@ -22,6 +22,10 @@ for page in "$man"/*.[158]; do
 	fi
 done
 
+# A word of a macro loses the quotes that it begins with, but where they hold an argument together.
+is "no example loses its quotes" \
+	"$(grep -nE '^\.(Ql|Dl|Li|Va|Ar|Ev|Pa).* "' "$man"/*.[158])" ""
+
 # The options of a help text, as mdoc writes them: "Fl o , Fl -output".
 options() {
 	"$BERTH" "$1" -h | grep -oE '^ +(-[A-Za-z0-9], )?--[a-z0-9-]+' |

@@ -118,28 +118,29 @@ def go_waits(*flags, **how):
 
 # --- seen by a berth run ---------------------------------------------------------------------
 
-LOOKS = 50  # more than the two that some reasons need, with the rest between them
+# How often read(2) is called by a berth run that looks at a few processes, more often than the two
+# times that some reasons need: up to 40 times a process at first, then twice. How long that takes
+# depends on the machine: looks have a fiftieth of its time.
+READS = 300
 
 
-def looks_of(pid):
-    """How often a berth run has looked: its second process has waited as often. The witness does not."""
-    looks = 0
+def reads_of(pid):
+    """How often a berth run has read what /proc says: its second process. The witness does not."""
+    reads = 0
     with open(f"/proc/{pid}/task/{pid}/children") as f:
         children = f.read().split()
     for child in children:
         with contextlib.suppress(OSError):
-            with open(f"/proc/{child}/status") as f:
-                text = f.read()
-            if text.startswith("Name:\tberth\n"):
-                waits = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)
-                looks = max(looks, int(waits[1]))
-    return looks
+            with open(f"/proc/{child}/comm") as name, open(f"/proc/{child}/io") as io:
+                if name.read() == "berth\n":
+                    reads = max(reads, int(re.search(r"^syscr: (\d+)", io.read(), re.M)[1]))
+    return reads
 
 
 def was_looked_at(process):
     """Waits until berth must have seen all that is there now."""
-    before = looks_of(process.pid)
-    wait_for(lambda: looks_of(process.pid) >= before + LOOKS)
+    before = reads_of(process.pid)
+    wait_for(lambda: reads_of(process.pid) >= before + READS)
 
 
 def run_until_seen(shell, ready, *options, before=(), berth=BERTH, status=0, **popen):
