@@ -306,6 +306,11 @@ static bool say_how_full(struct sentence *s, const struct destination *d, const 
   }
   say(s, "no port to %s was found then; now %u of the %u of %u-%u are in use", peer, used, size,
       v->ports->low, v->ports->high);
+  if (here_occupied() > used && here_occupied() * 2 >= size)
+    say(s,
+        ", %u have a socket or are reserved: a port that bind() to port 0 chose is taken towards "
+        "every destination (`berth doctor %s`)",
+        here_occupied(), peer);
   if (size % 2 && used + 1 == size)
     say(s, ", and of an odd number of ports each connect() leaves one of low's parity out");
   return d && used * 2 >= size;

@@ -318,6 +318,22 @@ def test_privileged():
             assert reason.startswith("policy options, ") and may_not not in reason, reason
 
 
+def test_taken_by_binds():
+    """Ports that bind() to port 0 chose are taken towards all destinations: said at another one's"""
+    fresh_namespace()
+    port_range(40000, 40009)
+    with Server() as one, Server() as two:
+        bound = f"""
+            for _ in range(10): s = tcp(); s.bind(('127.0.0.1', 0)); s.connect(('127.0.0.1', {one.port}))
+            attempt(tcp().connect, ('127.0.0.1', {two.port}))"""
+        peer = f"127.0.0.1:{two.port}"
+        with observed(bound) as recording:
+            got = [reason for e, reason in reasons(recording, "connect") if e["network.peer.port"] == two.port]
+    equal(got, [f"no port to {peer} was found then; now 0 of the 10 of 40000-40009 are in use, 10 have "
+                "a socket or are reserved: a port that bind() to port 0 chose is taken towards every "
+                f"destination (`berth doctor {peer}`)"])
+
+
 def test_to_itself():
     """A connection that is its own peer: said, with what keeps it away"""
     fresh_namespace()
