@@ -3,6 +3,7 @@
 in sandboxes with a /dev of their own. The policy gets there; what does not is named at the end, and
 --strict refuses it."""
 import contextlib
+import glob
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, Server, Skip, berth, equal, fresh_namespace, need
+from berthtest import (BERTH, LIBBERTH, Server, Skip, berth, equal, fresh_namespace, need,
+                       started)
 from reachtest import NOBODY, need_root, own_berth, plain, run_until_seen
 
 SHM = "/dev/shm"
@@ -87,14 +89,71 @@ def steered(launcher, *options, recorded=False, status=0, environment=None):
 
 
 def test_another_user():
-    """setpriv, runuser, chpst: a program of another user is steered; that it is not recorded is said"""
+    """setpriv, runuser, chpst, s6: a program of another user is steered; that it is not recorded is said"""
     need_root()
     launchers = [another_user(), ["runuser", "-u", "nobody", "--"]]
-    launchers += [["chpst", "-u", "nobody"]] if shutil.which("chpst") else []
+    for launcher in ["chpst", "-u", "nobody"], ["s6-setuidgid", "nobody"]:
+        if shutil.which(launcher[0]):
+            launchers.append(launcher)
+        else:
+            print(f"# {launcher[0]} is not installed")
     for launcher in launchers:
         found = steered(launcher)
         equal(found, {("not recorded", "plain"):
                       f"it runs as user {NOBODY}, who may not open the recording"}, launcher[0])
+
+
+def test_supervisord():
+    """supervisord: a program of another user that it starts is steered"""
+    need_root()
+    supervisord, = need("supervisord")
+    fresh_namespace()
+    with Server() as server, tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/supervisord.conf", "w") as f:
+            f.write(f"[supervisord]\nnodaemon=true\nuser=root\nlogfile={folder}/log\n"
+                    f"pidfile={folder}/pid\n[program:one]\nuser=nobody\nautorestart=false\n"
+                    f"startsecs=0\ncommand={plain()} tcp {server.port}\n")
+        with started([own_berth(), "run", "-q", *RULE, "--", supervisord, "-c", f.name],
+                     stdin=subprocess.DEVNULL) as process:
+            from_the_set(server, 1)
+            process.terminate()
+            _, stderr = process.communicate(timeout=60)
+        equal(process.returncode, 0, stderr)
+
+
+def test_postgres():
+    """postgres of another user, which connects by an extension: from the set"""
+    need_root()
+    fresh_namespace()
+    path = os.pathsep.join([os.environ["PATH"], *sorted(glob.glob("/usr/lib/postgresql/*/bin"))])
+    postgres, initdb = (shutil.which(name, path=path) for name in ("postgres", "initdb"))
+    if not initdb or not glob.glob("/usr/share/postgresql/*/extension/dblink.control"):
+        raise Skip("postgresql, or its dblink, is not installed")
+    with Server(keep=False) as server, tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        made = subprocess.run(another_user(initdb, "-N", "-A", "trust", "-D", f"{folder}/data"),
+                              capture_output=True, text=True, cwd=folder)
+        equal(made.returncode, 0, made.stderr)
+        run = subprocess.run(
+            [own_berth(), "run", "-q", *RULE, "--",
+             *another_user(postgres, "--single", "-D", f"{folder}/data", "postgres")],
+            input="CREATE EXTENSION dblink;\n"
+                  f"SELECT dblink_connect('host=127.0.0.1 port={server.port} dbname=x sslmode=disable');\n",
+            capture_output=True, text=True, cwd=folder)
+        print("#", run.stderr[-300:].replace("\n", "\n# "))
+        equal(run.returncode, 0)
+        from_the_set(server, 1)
+
+
+def test_firejail():
+    """firejail, with a filter of its own: what it starts is steered"""
+    need_root()
+    firejail, = need("firejail")
+    for options in [], ["--seccomp"], ["--caps.drop=all", "--nonewprivs"]:
+        launcher = [firejail, "--noprofile", "--quiet", *options]
+        if subprocess.run([*launcher, "true"], capture_output=True).returncode:
+            raise Skip("firejail does not work here")
+        equal(steered(launcher), {}, str(options))
 
 
 def test_another_dev():
