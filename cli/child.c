@@ -73,9 +73,21 @@ static bool is_continued(void)
   return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT);
 }
 
+/* Of SIGTSTP, SIGTTIN and SIGTTOU the kernel stops no process group that is orphaned: COMMAND's is not,
+ * for they have stopped it. */
+static void stop_by(int number, pid_t command)
+{
+  sigset_t one;
+  raise(getpgid(command) == getpgrp() ? number : SIGSTOP);
+  sigemptyset(&one);
+  sigaddset(&one, number);
+  sigprocmask(SIG_UNBLOCK, &one, NULL);
+  sigprocmask(SIG_BLOCK, &one, NULL);
+}
+
 /* Stops berth if COMMAND is stopped, and still is a moment later: a SIGCONT to the group
  * reaches berth before it reaches COMMAND. */
-static void stop_likewise(struct child *child)
+static void stop_likewise(struct child *child, int number)
 {
   const struct timespec moment = {.tv_nsec = 10 * 1000000};
   nanosleep(&moment, NULL);
@@ -84,7 +96,7 @@ static void stop_likewise(struct child *child)
   child->watcher = wake_when_continued(child->pid);
   relay_stops();
   if (state_letter(child->pid) == 'T' && !is_continued())
-    raise(SIGSTOP);
+    stop_by(number, child->pid);
   if (child->watcher > 0) {
     kill(child->watcher, SIGKILL);
     waitpid(child->watcher, NULL, 0);
@@ -100,7 +112,7 @@ static bool reap(struct child *child)
   int status;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
     if (pid == child->pid && WIFSTOPPED(status)) {
-      stop_likewise(child);
+      stop_likewise(child, WSTOPSIG(status));
     } else if (pid == child->pid) {
       child->status = status;
       ended = true;

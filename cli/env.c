@@ -50,10 +50,22 @@ static bool find_policy(const char *file, char path[PATH_MAX])
   return realpath(file, path);
 }
 
+/* A line a variable: a value of several lines would be several variables. */
+static bool is_a_line(const char *what, const char *value)
+{
+  if (!value || !strchr(value, '\n'))
+    return true;
+  complain("env", "%s: its value has a newline, which a line of NAME=VALUE cannot hold", what);
+  return false;
+}
+
 static int print_environment(const struct values *v)
 {
   char library[PATH_MAX], policy[PATH_MAX];
   if (!preload_library("env", library) || !find_policy(v->policy, policy))
+    return EXIT_TROUBLE;
+  if (!is_a_line("the library's path", library) || !is_a_line("-P", policy) ||
+      !is_a_line("--record", v->record) || !is_a_line("--log", v->log))
     return EXIT_TROUBLE;
   printf("LD_PRELOAD=%s\n", library);
   if (v->record)

@@ -45,14 +45,19 @@ static void print_means(const struct answer *a)
     puts("               the set needs both: each port is always claimed the same way");
 }
 
-static void print_candidates(const struct answer *a)
+static void print_candidates(const struct answer *a, const struct question *q)
 {
   printf("  order        %s%s\n", policy_orders.words[a->rule->order],
          a->window ? ": the kernel picks, in windows of at most 64 ports" : "");
   fputs("  candidates  ", stdout);
   for (uint32_t i = 0; i < a->candidate_count; i++)
     printf(" %u", a->candidates[i]);
-  puts(a->candidate_count ? " (of a new run)" : " none: the set is empty here");
+  if (a->candidate_count)
+    puts(" (of a new run)");
+  else if (!a->set.size)
+    puts(" none: the set is empty here");
+  else /* or none was asked for */
+    puts(q->number ? " none: the only port is the destination's own" : "");
 }
 
 static void print_sources(const struct answer *a, uint32_t sources)
@@ -68,8 +73,9 @@ static void print_sources(const struct answer *a, uint32_t sources)
          m.asked, text_end(&t), strerror(m.error));
 }
 
-static void print_rule(const struct answer *a, bool ipv4)
+static void print_rule(const struct answer *a, const struct question *q)
 {
+  bool ipv4 = address_is_ipv4(q->connection.address);
   uint32_t sources = policy_pool_size(a->image, ipv4 ? a->rule->ipv4 : a->rule->ipv6);
   printf("rule '%s' takes it\n", name_of(a->image, a->number));
   if (!a->rule->steers) {
@@ -80,7 +86,7 @@ static void print_rule(const struct answer *a, bool ipv4)
   print_means(a);
   if (sources)
     print_sources(a, sources);
-  print_candidates(a);
+  print_candidates(a, q);
   printf("  exhausted    %s\n",
          a->rule->exhausted == POLICY_LEAVE ? "the kernel chooses then" : "the call fails");
 }
@@ -91,7 +97,7 @@ void explain_as_text(const struct answer *a, const struct question *q)
   for (uint32_t i = 0; i < a->number; i++)
     printf("rule '%s' does not: %s\n", name_of(p, i), why_not(p, policy_rule(p, i), q));
   if (a->rule)
-    print_rule(a, address_is_ipv4(q->connection.address));
+    print_rule(a, q);
   else
     puts("no rule takes it: the kernel chooses");
 }

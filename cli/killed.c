@@ -138,7 +138,7 @@ static bool say_logged(int log, struct record_reader *reader, pid_t command)
   }
 }
 
-static void say_command(struct record_reader *reader, pid_t command)
+static void say_command(struct record_reader *reader, pid_t command, bool readable)
 {
   static struct record_process row;
   struct killed k = {
@@ -148,11 +148,15 @@ static void say_command(struct record_reader *reader, pid_t command)
     say_one(&k, &row);
     return;
   }
-  complain("run",
-           "COMMAND (pid %d) was ended by SIGSYS: a seccomp filter forbids a system call that "
-           "it made; the kernel's log (dmesg, type=1326) tells which, and is not to be read "
-           "here",
-           (int)command);
+  complain(
+      "run",
+      "COMMAND (pid %d) was ended by SIGSYS, as a seccomp filter does at a system call that it "
+      "forbids: %s",
+      (int)command,
+      readable ? "the kernel's log (dmesg, type=1326) names none; it may have left it out, or a "
+                 "process sent the signal"
+               : "the kernel's log (dmesg, type=1326) would tell which, and is not to be read "
+                 "here");
 }
 
 bool killed_any(const struct killed_command *c)
@@ -173,7 +177,7 @@ void killed_say(const void *context)
   struct record_reader *rows = recorded ? &reader : NULL;
   bool told = c->log >= 0 && say_logged(c->log, rows, c->pid);
   if (!told && WIFSIGNALED(c->status) && WTERMSIG(c->status) == SIGSYS)
-    say_command(rows, c->pid);
+    say_command(rows, c->pid, c->log >= 0);
   if (recorded)
     record_close(&reader);
   if (c->log >= 0)

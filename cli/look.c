@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "cli/look.h"
 
+#include <netinet/in.h>
+
 #include "cli/here.h"
 #include "doctor/settings.h"
 
 int look_at_sockets(struct diag_sockets *list)
 {
-  int error = diag_read(list);
+  int error = diag_read(list, IPPROTO_TCP);
   doctor_sort(list);
   return error;
 }

@@ -155,7 +155,10 @@ static int prepare_by_default(struct wish wish, char path[PATH_MAX])
       error = create_in(record_directory_default(&d, i), text_end(&t), wish, path);
   }
   if (error == EDQUOT)
-    complain("run", "no room: the default directory holds as many recordings as it may");
+    complain(
+        "run",
+        "no room: recordings in the default directory would take more than they may, a quarter "
+        "of its file system at most");
   else if (error)
     complain("run", "no directory for a recording: %s", why(error));
   return error;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "cli/print.h"
 #include "cli/recordings.h"
 #include "cli/relay.h"
+#include "cli/running.h"
 #include "cli/steering.h"
 #include "cli/summary.h"
 #include "cli/tidy.h"
@@ -93,7 +95,8 @@ struct run {
   char library[PATH_MAX];
   char told[PATH_MAX]; /* the program of which it was said that it is not reached */
   struct follower follower;
-  bool to_file; /* the output is a regular file, in which nothing stands still */
+  bool is_first; /* process 1 of its namespace: no other outlives it */
+  bool to_file;  /* the output is a regular file, in which nothing stands still */
 };
 
 static void set_option(struct run *run, int c)
@@ -274,11 +277,28 @@ struct left {
   bool policy, recording;
 };
 
+/* A process that was started with it may not have come to attach to it yet. */
+static bool recording_is_handed_to_any(const struct run *run)
+{
+  char entry[PATH_MAX + 16];
+  snprintf(entry, sizeof entry, "BERTH_RECORD=/%s", run->path);
+  return running_any_with(entry);
+}
+
 static struct left put_away(const struct run *run)
 {
   struct left left = {0};
+  bool is_ours = run->path[0] && !run->record;
+  if (run->is_first) { /* with which the kernel ends all of them, a moment later */
+    kill(-1, SIGKILL);
+    steering_delete(run->policy.file);
+    if (is_ours)
+      unlink(run->path);
+    return left;
+  }
   left.policy = !steering_remove(run->path, run->policy.file);
-  left.recording = !run->record && run->path[0] && !recording_delete(AT_FDCWD, run->path);
+  left.recording = is_ours &&
+                   (recording_is_handed_to_any(run) || !recording_delete(AT_FDCWD, run->path));
   return left;
 }
 
@@ -377,11 +397,25 @@ static bool end_report(struct run *run, pid_t second)
   return result.answered && !result.answer;
 }
 
+/* berth has too few descriptors to stay: COMMAND has them. Its policy is its own to load. */
+static int run_alone(const struct run *run, char **argv, int error)
+{
+  complain("run", "nothing is recorded, nor shown: %s", strerror(error));
+  prepare_release();
+  if (run->path[0] && !run->record)
+    recording_delete(AT_FDCWD, run->path);
+  setenv("BERTH_RECORD", "off", 1);
+  execvp(argv[0], argv);
+  return cannot_execute(argv[0], errno);
+}
+
 static int run_beside(struct run *run, char **argv)
 {
   struct child child = {0};
   int log = killed_begin();
   int error = child_start(&child, argv);
+  if (error == EMFILE || error == ENFILE)
+    return run_alone(run, argv, error);
   if (error) {
     prepare_release();
     finish(run);
@@ -437,6 +471,7 @@ static int run_main(int argc, char **argv)
   int c, status;
   if (!inside_can_run())
     return EXIT_RUN_TROUBLE;
+  run.is_first = getpid() == 1;
   if (events && events[0] && !parse_events("BERTH_EVENTS", events, &run.events))
     return EXIT_RUN_TROUBLE;
   while ((c = next_option(&run_command, argc, argv, "+:o:qZcCfp:P:" ONE_RULE_SHORT COMMON_SHORT,

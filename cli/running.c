@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/proc.h"
@@ -108,29 +109,57 @@ static bool was_asked(pid_t pid)
   return asked;
 }
 
-static bool was_started_with(pid_t pid, const char *entry)
+/* Whether it has the entry. Nothing is there of a zombie, of a kernel thread, and for a moment of a
+ * process within execve(2). */
+static bool has_entry(pid_t pid, const char *entry, bool *is_empty)
 {
   char *other = NULL;
   size_t size = 0;
   bool found = false;
-  FILE *f = running_open(pid, "environ"); /* that of a zombie is empty */
-  while (f && !found && getdelim(&other, &size, '\0', f) > 0)
+  FILE *f = running_open(pid, "environ");
+  *is_empty = f != NULL;
+  while (f && !found && getdelim(&other, &size, '\0', f) > 0) {
     found = strcmp(other, entry) == 0;
+    *is_empty = false;
+  }
   free(other);
   if (f)
     fclose(f);
   return found;
 }
 
-bool running_any_with(const char *entry)
+static bool executes_a_file(pid_t pid)
+{
+  char path[64], target[8];
+  snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+  return readlink(path, target, sizeof target) > 0;
+}
+
+/* In one walk over all processes. `any_empty`: of one that may be within execve(2) nothing was seen. */
+static bool find_with(const char *entry, bool *any_empty)
 {
   struct dirent *d;
-  bool found = false;
+  bool found = false, is_empty;
   DIR *proc = opendir("/proc");
-  while (proc && !found && (d = readdir(proc)))
-    found = atoi(d->d_name) > 0 && was_started_with(atoi(d->d_name), entry);
+  *any_empty = false;
+  while (proc && !found && (d = readdir(proc))) {
+    pid_t pid = atoi(d->d_name);
+    found = pid > 0 && has_entry(pid, entry, &is_empty);
+    *any_empty |= pid > 0 && !found && is_empty && executes_a_file(pid);
+  }
   if (proc)
     closedir(proc);
+  return found;
+}
+
+bool running_any_with(const char *entry)
+{
+  const struct timespec moment = {.tv_nsec = 2000000};
+  bool any_empty, found = find_with(entry, &any_empty);
+  for (int again = 0; again < 2 && !found && any_empty; again++) {
+    nanosleep(&moment, NULL);
+    found = find_with(entry, &any_empty);
+  }
   return found;
 }
 

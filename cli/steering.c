@@ -155,6 +155,12 @@ static bool is_handed_to_any(const char *file)
   return running_any_with(entry);
 }
 
+void steering_delete(const char *file)
+{
+  if (file[0] && is_ours(file))
+    unlink(file);
+}
+
 bool steering_remove(const char *recording, const char *file)
 {
   if (!file[0] || !is_ours(file))

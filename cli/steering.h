@@ -37,7 +37,10 @@ struct handed_policy {
 bool steering_hand_over(const struct steering *s, const char *where, const char *recording,
                         struct handed_policy *h);
 
-/* Deletes the file that was made ("": none), unless a process still maps the recording ("": none), or
+/* Deletes the file that was made ("": none). */
+void steering_delete(const char *file);
+
+/* Deletes it, unless a process still maps the recording ("": none), or
  * lives that was told of the file. Returns false where it stays. */
 bool steering_remove(const char *recording, const char *file);
 

@@ -158,7 +158,8 @@ static void tidy_directory(const char *path, int fd, void *context)
   record_directory_walk(fd, add_candidate, &all);
   size_t deleted = tidy(fd, &all);
   if (deleted && where)
-    complain(where, "%s: deleted %zu recordings of processes that have ended", path, deleted);
+    complain(where, "%s: deleted %zu recording%s of processes that have ended", path, deleted,
+             deleted == 1 ? "" : "s");
   if (deleted)
     forget_unrecorded(fd);
   for (size_t i = 0; i < all.count; i++)
@@ -185,6 +186,6 @@ void tidy_read(const struct recordings *r, const char *where)
   }
   for (size_t i = 0; i < r->directory_count; i++)
     forget_unrecorded(r->directories[i].fd);
-  complain(where, "deleted %zu recordings; %zu stay, which are in use or could not be read",
-           deleted, kept);
+  complain(where, "deleted %zu recording%s; %zu stay, which are in use or could not be read",
+           deleted, deleted == 1 ? "" : "s", kept);
 }

@@ -45,6 +45,11 @@ static const char *name_of(char text[64], const uint8_t address[16], uint16_t po
   return text_end(&t);
 }
 
+static bool is_udp(const struct record_event *e)
+{
+  return e->transport == IPPROTO_UDP;
+}
+
 /* --- who holds a port ------------------------------------------------------------------------ */
 
 /* A process by the name that it gave itself, which may be any bytes. */
@@ -60,7 +65,7 @@ static void say_program(struct sentence *s, uint32_t pid)
   say(s, "%s (pid %u)", text_end(&t), pid);
 }
 
-static void say_holder(struct sentence *s, const struct diag_socket *held)
+static void say_holder(struct sentence *s, const struct diag_socket *held, bool udp)
 {
   uint32_t pid = here_holder(held);
   if (held->state == DIAG_TIME_WAIT) {
@@ -72,9 +77,10 @@ static void say_holder(struct sentence *s, const struct diag_socket *held)
     return;
   }
   say(s, " by a %s",
-      held->state == DIAG_LISTEN  ? "listener"
-      : held->state == DIAG_BOUND ? "bound socket"
-                                  : "connection");
+      udp                          ? "UDP socket"
+      : held->state == DIAG_LISTEN ? "listener"
+      : held->state == DIAG_BOUND  ? "bound socket"
+                                   : "connection");
   if (!pid) {
     say(s, " of a process that is not seen");
     return;
@@ -101,10 +107,15 @@ static void say_right(struct sentence *s, uint16_t lowest)
         (long long)start);
 }
 
-static void say_held(struct sentence *s, uint16_t port)
+static const struct diag_socket *holder_of(uint16_t port, bool udp)
 {
-  const struct diag_socket *held = here_port(port);
-  if (!held && here_sees_bound()) {
+  return udp ? here_udp_port(port) : here_port(port);
+}
+
+static void say_held(struct sentence *s, uint16_t port, bool udp)
+{
+  const struct diag_socket *held = holder_of(port, udp);
+  if (!held && (udp || here_sees_bound())) {
     say(s, "port %u was held, and is free now", port);
     return;
   }
@@ -116,7 +127,7 @@ static void say_held(struct sentence *s, uint16_t port)
     return;
   }
   say(s, "port %u is held", port);
-  say_holder(s, held);
+  say_holder(s, held, udp);
 }
 
 /* --- a port was found ------------------------------------------------------------------------ */
@@ -144,11 +155,11 @@ static void say_policy(struct sentence *s, const struct record_event *e, const c
     say_right(s, e->refused_low);
     return;
   }
-  const struct diag_socket *held = here_port(e->refused_low);
+  const struct diag_socket *held = holder_of(e->refused_low, is_udp(e));
   say(s, "%u was held", e->refused_low);
   if (held)
-    say_holder(s, held);
-  else
+    say_holder(s, held, is_udp(e));
+  else if (!is_udp(e))
     say_unseen(s);
   say_right(s, e->refused_low);
 }
@@ -222,7 +233,7 @@ static void say_kernel(struct sentence *s, const struct record_event *e, const c
     say_forbidden(s, rule);
     say(s, "; ");
   }
-  if (e->transport == IPPROTO_UDP)
+  if (is_udp(e))
     say(s, "UDP: a random port, of either parity; with SO_REUSEADDR perhaps another socket's");
   else if (e->call == RECORD_BIND)
     say_bind(s, e);
@@ -274,7 +285,8 @@ static void say_exhausted(struct sentence *s, const struct record_event *e, cons
   if (!e->tries) {
     say(s,
         "rule %s had no port to offer: its set is empty here, or this machine has none of its "
-        "local_addresses; `berth check` of the policy tells",
+        "local_addresses, which `berth check` of the policy tells; or all its ports rest, or are "
+        "the destination's own",
         rule[0] ? rule : "?");
     return;
   }
@@ -287,7 +299,7 @@ static void say_exhausted(struct sentence *s, const struct record_event *e, cons
       e->tries == 1 ? " was" : "s were");
   if (e->refused_low && e->refused_low == e->refused_high) {
     say(s, ", the last because ");
-    say_held(s, e->refused_low);
+    say_held(s, e->refused_low, is_udp(e));
   }
   say_right(s, e->refused_low);
 }
@@ -349,7 +361,7 @@ static void say_taken(struct sentence *s, const struct record_event *e)
   say(s, "the 4-tuple %s > %s is taken", name_of(local, e->local, e->local_port),
       name_of(peer, e->peer, e->peer_port));
   if (held)
-    say_holder(s, held);
+    say_holder(s, held, false);
 }
 
 static bool has_address(const uint8_t address[16])
@@ -398,11 +410,10 @@ static void say_in_use(struct sentence *s, const struct record_event *e, const c
   uint16_t asked = e->call == RECORD_BIND ? e->peer_port : e->local_port;
   if (e->chosen_by == RECORD_POLICY)
     say_exhausted(s, e, rule);
-  else if (e->transport != IPPROTO_TCP)
-    say(s, "no port of %u-%u is free, or the one asked for is not: UDP shares none", v->ports->low,
-        v->ports->high);
   else if (asked)
-    say_held(s, asked);
+    say_held(s, asked, is_udp(e));
+  else if (e->transport != IPPROTO_TCP)
+    say(s, "no port of %u-%u is free: UDP shares none", v->ports->low, v->ports->high);
   else {
     say(s, "no port of %u-%u was free for bind(0); of %u, %u have a socket now, or are reserved",
         v->ports->low, v->ports->high, doctor_range_size(v), here_occupied());
@@ -417,7 +428,7 @@ static bool is_shortage(const struct record_event *e)
   if (e->result != RECORD_FAILED)
     return false;
   return e->error == EADDRNOTAVAIL || e->error == EADDRINUSE ||
-         (e->error == EAGAIN && e->transport == IPPROTO_UDP && !e->local_port);
+         (e->error == EAGAIN && is_udp(e) && !e->local_port);
 }
 
 /* bind() of a socket that is bound, as a rule. */
@@ -430,7 +441,11 @@ static bool had_port_before(const struct record_event *e)
 const char *why(const struct record_event *e, const struct event_origin *origin)
 {
   static struct sentence s;
+  char rule[RECORD_RULE_NAME + 1];
+  struct text name = {rule, rule, rule + sizeof rule, false};
   uint64_t net = own_namespace("net");
+  text_name(&name, origin->rule, RECORD_RULE_NAME); /* it may be any bytes */
+  text_end(&name);
   s.size = 0;
   s.text[0] = '\0';
   remember_bind(e);
@@ -439,15 +454,15 @@ const char *why(const struct record_event *e, const struct event_origin *origin)
   else if (!here())
     say(&s, "the sockets of this namespace cannot be seen");
   else if (is_shortage(e) && e->error == EADDRNOTAVAIL)
-    say_not_available(&s, e, origin->rule);
+    say_not_available(&s, e, rule);
   else if (is_shortage(e))
-    say_in_use(&s, e, origin->rule);
+    say_in_use(&s, e, rule);
   else if (e->result == RECORD_FAILED && e->unsteered == RECORD_FORBIDDEN)
-    say_forbidden(&s, origin->rule);
+    say_forbidden(&s, rule);
   else if (had_port_before(e))
     say(&s, "the socket had this port before: the call chose none");
   else if (e->local_port || (e->call == RECORD_BIND && e->result != RECORD_FAILED))
-    say_found(&s, e, origin->rule);
+    say_found(&s, e, rule);
   return s.text;
 }
 

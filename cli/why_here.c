@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/why_here.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,7 +21,8 @@ static struct {
   struct doctor_view view;
   struct destinations destinations;
   struct holders holders;
-  bool has_holders, indexed;
+  struct diag_sockets udp; /* once asked for */
+  bool has_holders, has_udp, indexed;
   int error;
   uint64_t time;              /* CLOCK_MONOTONIC in ms; 0: never looked */
   uint64_t keep;              /* it is good for so many ms */
@@ -38,6 +40,7 @@ static uint64_t now_ms(void)
 static void look_again(void)
 {
   diag_free(&look.view.sockets);
+  diag_free(&look.udp);
   destinations_free(&look.destinations);
   holders_free(&look.holders);
   free(look.counts);
@@ -109,6 +112,17 @@ const struct diag_socket *here_port(uint16_t port)
   if (!look.indexed)
     index_ports();
   return by_port[port];
+}
+
+const struct diag_socket *here_udp_port(uint16_t port)
+{
+  if (!look.has_udp && diag_read(&look.udp, IPPROTO_UDP))
+    look.udp.count = 0;
+  look.has_udp = true;
+  for (uint32_t i = 0; i < look.udp.count; i++)
+    if (look.udp.sockets[i].local_port == port)
+      return &look.udp.sockets[i];
+  return NULL;
 }
 
 const struct diag_socket *here_tuple(const struct record_event *e)

@@ -25,6 +25,9 @@ const struct destination *here_destination(const uint8_t local[16], const uint8_
 /* A socket that holds the port: a listener or a bound one rather than a connection; NULL for none. */
 const struct diag_socket *here_port(uint16_t port);
 
+/* A UDP socket that has the port; NULL for none. */
+const struct diag_socket *here_udp_port(uint16_t port);
+
 /* The connection of an event's addresses and ports; NULL. */
 const struct diag_socket *here_tuple(const struct record_event *e);
 

@@ -13,11 +13,11 @@
 #define TIMER_TIMEWAIT 3 /* idiag_timer of TIME_WAIT's short form of a socket: sock_diag(7) */
 #define BUFFER (1 << 17) /* of one read: the kernel fills 32 KiB at most by itself */
 
-/* IPPROTO_TCP's sockets of one family, of which the program named the port, or did not. */
+/* A protocol's sockets of one family, of which the program named the port, or did not. */
 struct dump {
   struct diag_sockets *list;
   uint32_t room;
-  uint8_t family;
+  uint8_t family, protocol;
   bool explicit_port;
   int error;
 };
@@ -120,7 +120,7 @@ static void ask(char *buffer, const struct dump *d, uint32_t states)
   header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   struct inet_diag_req_v2 *r = mnl_nlmsg_put_extra_header(header, sizeof *r);
   r->sdiag_family = d->family;
-  r->sdiag_protocol = IPPROTO_TCP;
+  r->sdiag_protocol = d->protocol;
   r->idiag_states = states;
   put_filter(header, d->explicit_port);
 }
@@ -146,12 +146,12 @@ static int read_part(struct mnl_socket *s, char *buffer, struct dump *d, uint32_
   return take_answers(s, buffer, d);
 }
 
-int diag_read(struct diag_sockets *list)
+int diag_read(struct diag_sockets *list, int protocol)
 {
   static const uint8_t families[] = {AF_INET, AF_INET6};
   int error = 0;
   *list = (struct diag_sockets){0};
-  struct dump d = {.list = list};
+  struct dump d = {.list = list, .protocol = (uint8_t)protocol};
   char *buffer = malloc(BUFFER);
   struct mnl_socket *s = buffer ? mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC) : NULL;
   if (!s)
@@ -189,7 +189,7 @@ static int bound_socket(uint16_t *port)
 /* A kernel that does not know the state lists nothing for it. */
 static int read_bound(struct diag_sockets *list)
 {
-  struct dump d = {.list = list, .family = AF_INET};
+  struct dump d = {.list = list, .family = AF_INET, .protocol = IPPROTO_TCP};
   char *buffer = malloc(BUFFER);
   struct mnl_socket *s = buffer ? mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC) : NULL;
   int error = s ? read_part(s, buffer, &d, 1U << DIAG_BOUND) : errno;

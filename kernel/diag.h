@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The TCP sockets of this network namespace, as sock_diag(7) lists them, without privileges. For a
+ * The TCP or UDP sockets of this network namespace, as sock_diag(7) lists them, without privileges. For a
  * command: allocates.
  */
 #ifndef BERTH_KERNEL_DIAG_H
@@ -53,9 +53,9 @@ struct diag_sockets {
   uint32_t count;
 };
 
-/* All of them, in no order; one that changes meanwhile may be there twice, with one cookie. 0, or
+/* All of IPPROTO_TCP or IPPROTO_UDP, in no order; one that changes meanwhile may be there twice, with one cookie. 0, or
  * an errno: EPERM or ENOENT where the kernel refuses. */
-int diag_read(struct diag_sockets *list);
+int diag_read(struct diag_sockets *list, int protocol);
 void diag_free(struct diag_sockets *list);
 
 /* Whether this kernel lists sockets in DIAG_BOUND: 1, 0, or -1 where that could not be tried. Binds a

@@ -79,8 +79,9 @@ int record_directory_default(const struct record_directories *d, int i)
   int parent = sys_open(AT_FDCWD, d->parent[i], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   if (parent < 0)
     return -1;
-  name_of(&t, i, sys_geteuid());
-  int fd = open_checked(parent, text_end(&t), 077);
+  uint32_t user = sys_geteuid();
+  name_of(&t, i, user);
+  int fd = user == UINT32_MAX ? -1 : open_checked(parent, text_end(&t), 077);
   int error = errno;
   sys_close(parent);
   errno = error;

@@ -221,8 +221,13 @@ static void end_exhausted(struct offering *o, enum offer_answer answer)
 {
   struct claim *c = o->claim;
   offer_take_back(o);
+  bool forbidden = c->denied && c->denied == c->tries;
+  if (forbidden && rules_strict()) {
+    offer_nothing(o);
+    return;
+  }
   c->outcome = c->rule->rule->exhausted == POLICY_LEAVE ? CLAIM_FELL_BACK : CLAIM_EXHAUSTED;
-  if (c->denied && c->denied == c->tries)
+  if (forbidden)
     c->unsteered = RECORD_FORBIDDEN;
   if (c->outcome == CLAIM_FELL_BACK) {
     offer_call(o);

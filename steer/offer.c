@@ -477,11 +477,10 @@ enum offer_answer offer_bind(struct offering *o, bool anyhow)
   if (is_gone(o))
     return OFFER_ANSWERED;
   offer_restore_range(o);
-  if (!is_known(o) || (c->flow.transport == POLICY_TCP && !offer_ask_reuse(o)))
-    return offer_nothing(o);
-  if (!takes_family(o)) {
+  bool known = is_known(o) && (c->flow.transport != POLICY_TCP || offer_ask_reuse(o));
+  if (!known || !takes_family(o)) {
     c->tries--; /* nothing is offered */
-    return call_plainly(o);
+    return known ? call_plainly(o) : offer_nothing(o);
   }
   c->via = RECORD_VIA_BIND;
   enum offer_answer answer = bind_and_call(o, anyhow);

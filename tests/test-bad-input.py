@@ -418,6 +418,12 @@ def test_missing_value():
         wrong(["run", *arguments], status=125)
 
 
+def test_newline_in_a_variable():
+    """berth env: a value of two lines is refused, for it would be two variables"""
+    for option in "--record", "--log":
+        wrong(["env", option, "/tmp/x\nLD_PRELOAD=/evil.so"], "newline")
+
+
 def test_bad_values():
     """values out of range or form of -L, -D, -n, -p and --events: exit 2, run's 125"""
     for ports in ("", "x", "-1", "65536", "99999999999999999999", "1,,2", "1-", "-", "2-1",

@@ -66,6 +66,14 @@ def test_left_to_the_kernel():
     assert reason.startswith(KEPT + "; "), reason
 
 
+def test_set_strict():
+    """... with --strict the call is not made, whatever `exhausted` says"""
+    for options in [], ["--exhausted", "kernel"]:
+        word, _, event, reason, rule = connected(*SET, "--strict", *options)
+        equal((word, event["berth.result"], reason), ("EPERM", "failed", KEPT))
+        forbidden(event, rule)
+
+
 def test_allowed():
     """a port that Landlock allows is found among those that it refuses"""
     word, port, event, _, rule = connected("--order", "sequential", *SET, ports=[20012])

@@ -51,6 +51,18 @@ def test_descriptors():
         limited(limits=[(resource.RLIMIT_NOFILE, files)], recorded=True if files > 8 else None)
 
 
+def test_descriptors_of_run():
+    """... under berth run COMMAND runs, and what cannot be recorded is said"""
+    for files in range(4, 12):
+        limits = [(resource.RLIMIT_NOFILE, files)]
+        bare = run(steps("connect", 9, "exit", 7), {}, limits=limits)
+        got = run([berthtest.BERTH, "run", "-q", "--", *steps("connect", 9, "exit", 7)], {},
+                  limits=limits)
+        equal(got[:2], bare[:2], got[2])
+        assert not got[2] or "nothing is recorded" in got[2], got[2]
+        assert files < 10 or not got[2], got[2]
+
+
 def test_file_size():
     """RLIMIT_FSIZE of nothing, and of less than a recording: no SIGXFSZ, not recorded"""
     for size in 0, 1, 4096, 500_000:

@@ -63,6 +63,21 @@ def outcomes(events):
 # --- how it ends -----------------------------------------------------------------------------
 
 
+def test_outlived_unattached():
+    """a process that has not come to attach to the recording when COMMAND ends: it stays, which is said"""
+    until_sleep = "while [ $(cat /proc/$!/comm) != sleep ]; do :; done"
+    run = berth("run", "-q", "--", "sh", "-c", "env -u LD_PRELOAD sleep 300 >/dev/null 2>&1 & "
+                f"{until_sleep}; echo $! $BERTH_RECORD")
+    pid, path = run.stdout.split()
+    try:
+        equal(run.returncode, 0, run.stderr)
+        equal(run.stderr, f"berth: run: processes of COMMAND still run; their recording stays: {path[1:]}\n")
+        assert os.path.exists(path), path
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
+        os.unlink(path)
+
+
 def test_exit_status():
     """the exit status is COMMAND's"""
     for status in 0, 1, 7, 125, 255:

@@ -275,6 +275,31 @@ def test_synced():
     equal((run.returncode, run.stdout, run.stderr), (0, "0 killed\n", ""))
 
 
+def test_nothing_offered():
+    """an event has `via` only where a candidate was offered"""
+    with Server(keep=False) as server, tempfile.TemporaryDirectory() as folder:
+        for call in "getsockopt", "setsockopt", "bind", "getsockname":
+            for via in "bind", "auto":
+                record = f"{folder}/{call}-{via}"
+                run = berth("run", "-q", "--record", record, "-L", "10000-29999", "--via", via, "--",
+                            FILTERED, "one", server.port, "eperm", "prctl", "direct", call)
+                equal(run.returncode, 0, run.stderr)
+                for e in log_of(record):
+                    assert e.get("berth.via") in (None, "range", "bind"), e
+                    assert ("berth.via" in e) == ("berth.tries" in e), e
+
+
+def test_unknown_user():
+    """who the user is cannot be asked: no folder of another user's is made"""
+    unrecorded = {k: v for k, v in os.environ.items() if k not in ("XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY")}
+    with Server(keep=False) as server:
+        done = subprocess.run([FILTERED, "within", "0", "eperm", "unseen", "exec", "geteuid", FILTERED,
+                               "steps", str(server.port)], capture_output=True, text=True,
+                              env={**unrecorded, "LD_PRELOAD": LIBBERTH})
+    equal(done.returncode, 0, done.stderr)
+    equal([name for name in os.listdir("/dev/shm") if name.startswith("berth-429")], [])
+
+
 def test_supervised():
     """a supervisor (SECCOMP_FILTER_FLAG_NEW_LISTENER) is notified of the program's own calls alone"""
     same(MODES, [("notify", "listener", follow) for follow in ("direct", "early", "fork")])

@@ -19,6 +19,16 @@ def ended(command):
     return done.returncode, done.stdout, done.stderr
 
 
+def test_sent():
+    """SIGSYS that a process sent: no filter is accused"""
+    for how in "kill -SYS $$", "exec python3 -c 'import os; os.kill(os.getpid(), 31)'":
+        status, _, said = ended([BERTH, "run", "-q", "--", "sh", "-c", how])
+        equal(status, -31, "status")
+        assert "was ended by SIGSYS, as a seccomp filter does" in said and "forbids:" in said, said
+        told = "names none; it may have left it out, or a process sent the signal"
+        assert (told in said) == os.access("/dev/kmsg", os.R_OK), said
+
+
 # --- inside --------------------------------------------------------------------------------------
 
 def calls_of(command):

@@ -79,6 +79,28 @@ def test_names_of_programs():
                         equal(shown, name, "the name in JSON")
 
 
+def test_names_of_rules():
+    """rules whose names somebody made escape sequences or lines of: one harmless field, also in reasons"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.berth"
+        done = berth("run", "-q", "--record", path, "-L", "40000-40099", "--", f"{PROGRAMS}/steps",
+                     *"connect 9 refused 1 exit 0".split())
+        equal(done.returncode, 0, done.stderr)
+        with open(path, "rb") as f:
+            made = f.read()
+        assert made.count(b"options\0") == 1, made.count(b"options\0")
+        for name in b"a\x1b[2J\x9bb", b"a\nb c d", b"\xe2\x80\xaex\x07y\x7f", b"\xff\xfe\x85zzzz":
+            with open(path, "wb") as f:
+                f.write(made.replace(b"options\0", name[:7].ljust(8, b"\0")))
+            for command in ["log"], ["log", "--why"], ["log", "--why", "--json"], ["stats"], \
+                    ["stats", "--json"]:
+                status, out, said = read(*command, path)
+                equal((status, said), (0, b""), f"{command} of {name!r}")
+                lines = harmless(out, f"{command} of {name!r}")
+                if command[0] == "log":
+                    equal(len(lines), 2, f"lines of {lines}")
+
+
 def test_names_of_files():
     """files whose names hold escape sequences: complained of in one harmless line"""
     with tempfile.TemporaryDirectory() as folder:

@@ -269,6 +269,17 @@ def test_pid_1_default():
             equal(process.wait(), 128 + number, "exit status")
 
 
+def test_pid_1_leaves_nothing():
+    """as process 1: what others still use goes with them, without a word"""
+    need("unshare")
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(5):
+            done = subprocess.run([*INIT, *RUN, "sh", "-c", "sleep 1000 & exit 3"], text=True,
+                                  capture_output=True, env={**os.environ, "XDG_RUNTIME_DIR": folder})
+            equal((done.returncode, done.stderr), (3, ""))
+            equal(os.listdir(f"{folder}/berth"), [], "files that stay")
+
+
 def test_pid_1_orphans():
     """as process 1 it buries orphans, and goes on when COMMAND is stopped and continued"""
     need("unshare")
@@ -321,6 +332,18 @@ def in_this_session(command):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def test_stopped_by_the_same():
+    """berth stops by the signal that stopped COMMAND: its parent is told so"""
+    with in_this_session([*RUN, "sh", "-c", "echo $$; exec sleep 1000"]) as process:
+        command = int(process.stdout.readline())
+        for number in signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP:
+            os.kill(command, number)
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            equal((os.WIFSTOPPED(status), os.WSTOPSIG(status)), (True, number), "what stopped berth")
+            os.kill(process.pid, signal.SIGCONT)
+            wait_for(lambda: state(process.pid) == "S" and state(command) == "S")
 
 
 def test_stop_to_berth_alone():

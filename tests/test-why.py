@@ -334,6 +334,44 @@ def test_taken_by_binds():
                 f"destination (`berth doctor {peer}`)"])
 
 
+def test_udp_holders():
+    """A UDP port that another UDP socket has: that one is named, whatever TCP's has the number"""
+    fresh_namespace()
+    holders = """
+            first = socket(AF_INET, SOCK_DGRAM); kept.append(first)
+            first.bind(('127.0.0.1', 41060))
+            listener = tcp(); listener.bind(('127.0.0.1', 41060)); listener.listen()
+            """
+    connect = "second = socket(AF_INET, SOCK_DGRAM); kept.append(second)\n" \
+              "attempt(second.connect, ('127.0.0.1', 9))\n" \
+              "attempt(second.bind, ('127.0.0.1', 41060))"
+    for via in [], ["--via", "bind"]:
+        with observed(holders + connect, "-L", "41060", *via) as recording:
+            (udp, reason), = reasons(recording, "connect")
+            bind = [r for e, r in reasons(recording, "bind") if e["berth.result"] == "failed"]
+        held = "port 41060 is held by a UDP socket of "
+        assert reason.startswith("the port set of rule options is exhausted: 1 offer was refused, the "
+                                 "last because " + held), reason
+        assert bind[0].startswith(held), bind
+
+
+def test_none_to_offer():
+    """All ports at rest, or the destination's own: what may be is said, and explain tells the latter"""
+    fresh_namespace()
+    with Server() as server, tempfile.TemporaryDirectory() as folder:
+        connect = f"attempt(tcp().connect, ('127.0.0.1', {server.port}))"
+        for rule in {"local_ports": "46000", "rest": 60}, {"local_ports": str(server.port)}:
+            options = with_policy(folder, [{"name": "one", **rule}])
+            used = "rest" in rule
+            code = f"s = tcp(); s.connect(('127.0.0.1', {server.port})); s.close()\n" if used else ""
+            with observed(code + connect, *options) as recording:
+                *_, (event, reason) = reasons(recording, "connect")
+            assert "or all its ports rest, or are the destination's own" in reason, reason
+            answer = berth("explain", *options, f"127.0.0.1:{server.port}").stdout
+            equal("none: the only port is the destination's own" in answer, not used, answer)
+            assert "the set is empty here" not in answer, answer
+
+
 def test_to_itself():
     """A connection that is its own peer: said, with what keeps it away"""
     fresh_namespace()
