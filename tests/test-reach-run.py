@@ -144,7 +144,9 @@ def test_orphan():
             wait_for(lambda: os.path.exists(folder + "/out") and os.path.getsize(folder + "/out"))
             was_looked_at(process)
             stderr = process.communicate()[1]
-        (name, _), (pid, count) = next(iter(escapees(stderr).items()))
+        stays, named = stderr.splitlines()
+        assert "processes of COMMAND still run; their recording stays" in stays, stderr
+        (name, _), (pid, count) = next(iter(escapees(named).items()))
         os.kill(pid, signal.SIGKILL)
         equal((name, count), ("static", 1), stderr)
 
