@@ -188,6 +188,20 @@ class Patient(Server):
         connection.close()
 
 
+class Outliving(Server):
+    """Closes a connection after its client did, by FIN or RST. Had it closed first, a SYN from the same
+    port would be answered by RST (tcp_timewait_state_process() in net/ipv4/tcp_minisocks.c) where it
+    overtakes the client's own RST on the way through another CPU."""
+
+    def handle(self, connection):
+        threading.Thread(target=self._wait, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _wait(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1)
+
+
 @contextlib.contextmanager
 def holding(ports, address="127.0.0.1", listening=False):
     """Sockets that have these ports, and share them unless they listen."""

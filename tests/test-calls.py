@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (LIBBERTH, PROGRAMS, Observed, Server, berth, equal, fresh_namespace,
+from berthtest import (LIBBERTH, PROGRAMS, Observed, Outliving, Server, berth, equal, fresh_namespace,
                        full_listener, holding, pick, program, sysctl)
 
 # What a call goes through: a policy's rules, None for none.
@@ -45,11 +45,6 @@ def options_of(mode, modes):
         yield ["-P", f.name] if modes[mode] else []
 
 
-class Closing(Server):
-    def __init__(self):
-        super().__init__(keep=False)
-
-
 def observe(mode, *command, modes=MODES, **options):
     with options_of(mode, modes) as chosen:
         return Observed(list(map(str, command)), *chosen, **options)
@@ -65,7 +60,7 @@ def test_bad_arguments():
     """14,900 calls with bad pointers, lengths and descriptors end as they do without berth"""
     fresh_namespace()
     sysctl("ipv4.tcp_tw_reuse", "0")
-    with Closing() as server:
+    with Outliving() as server:
         command = [f"{PROGRAMS}/bad_arguments", server.port]
         plain = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         want = plain.stdout.splitlines()
@@ -149,7 +144,7 @@ def test_errno_at_main():
 def interrupted(how):
     for mode in MODES:
         fresh_namespace()
-        with Closing() as server:
+        with Outliving() as server:
             o = observe(mode, f"{PROGRAMS}/interrupted", how, server.port, 1500)
         equal((o.process.returncode, o.process.stderr), (0, ""), mode)
         words = o.process.stdout.split()
@@ -207,7 +202,7 @@ def said(command, environment):
 def shallow(mode, *before, modes=MODES):
     """The calls go less than that deeper than without berth, with a line of BERTH_LOG, and each name
     bound at the start: to bind one at its first call goes deeper than any hook."""
-    with tempfile.TemporaryDirectory() as folder, Closing() as server:
+    with tempfile.TemporaryDirectory() as folder, Outliving() as server:
         environment = {**os.environ, "LD_BIND_NOW": "1", "BERTH_LOG": folder + "/log"}
         command = [*before, f"{PROGRAMS}/stack_use", str(server.port), "9"]
         plain = depths(said(command, environment))
@@ -246,7 +241,7 @@ def test_stack_far():
 
 
 def small_stacks(mode, modes):
-    with Closing() as server:
+    with Outliving() as server:
         o = observe(mode, f"{PROGRAMS}/stack_use", "small", server.port, modes=modes)
     equal((o.process.returncode, o.process.stdout), (0, "done\n"), mode)
     equal(total(o, "connect"), 20 * 3, mode)
@@ -269,7 +264,7 @@ def test_clone():
     """Children of clone(), with the parent's memory and without, are counted to the last connect"""
     for mode in MODES:
         fresh_namespace()
-        with Closing() as server:
+        with Outliving() as server:
             o = observe(mode, f"{PROGRAMS}/cloned", server.port)
         equal((o.process.returncode, o.process.stderr), (0, ""), mode)
         equal(total(o, "connect"), int(o.process.stdout), mode)
@@ -306,7 +301,7 @@ def test_fork_among_threads():
     for mode in MODES:
         fresh_namespace()
         sysctl("ipv4.tcp_tw_reuse", "1")
-        with Closing() as server:
+        with Outliving() as server:
             o = observe(mode, *program(FORKS, server.port))
         equal((o.process.returncode, o.process.stderr), (0, ""), mode)
         equal(total(o, "connect"), int(o.process.stdout), mode)

@@ -3,21 +3,16 @@
 nest, an exec among threads: each call ends as without berth, and each is counted."""
 import berthtest
 import waytest
-from berthtest import PROGRAMS, Server, equal, fresh_namespace, log_of
+from berthtest import PROGRAMS, Outliving, equal, fresh_namespace, log_of
 
 CALLS, FORKS = 200, 40  # of tests/programs/mixtures
 MANY = {"BERTH_EVENTS": "4096"}
 
 
-class Closing(Server):
-    def __init__(self):
-        super().__init__(keep=False)
-
-
 def mixtures(how, *events):
     """The same in each way, and so many events."""
     fresh_namespace()
-    with Closing() as server:
+    with Outliving() as server:
         return waytest.same([f"{PROGRAMS}/mixtures", how, server.port], *events, settings=MANY)
 
 
@@ -25,7 +20,7 @@ def counted(how):
     """The same in each way, and all calls are counted. A rule may lose one: see CLONE_VM in
     libberth.so(8)."""
     fresh_namespace()
-    with Closing() as server:
+    with Outliving() as server:
         for way in waytest.WAYS:
             with waytest.recorded() as record:
                 equal(waytest.run([f"{PROGRAMS}/mixtures", how, server.port],
@@ -57,7 +52,7 @@ def test_exec_in_thread():
 def test_shared_descriptors():
     """a process of clone(CLONE_FILES) puts other sockets where its parent has some"""
     fresh_namespace()
-    with Closing() as server:
+    with Outliving() as server:
         command = [f"{PROGRAMS}/mixtures", "descriptors", str(server.port)]
         bare = waytest.run(command, {})
         assert bare[1].endswith("ok\n"), bare
@@ -69,7 +64,7 @@ def test_shared_descriptors():
 def test_nested_handlers():
     """handlers in the middle of one another's calls, on a stack with 4 KiB for each one's hook"""
     fresh_namespace()
-    with Closing() as server:
+    with Outliving() as server:
         for way in (None, *waytest.WAYS):
             with waytest.recorded() as record:
                 status, said, wrong = waytest.run([f"{PROGRAMS}/nested", server.port],
