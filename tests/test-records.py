@@ -222,7 +222,8 @@ def test_unfinished_followed():
         with berthtest.started([BERTH, "log", "-f", "--json", folder]) as log:
             for number in range(3):
                 log.stdout.readline()
-                shutil.copy(f"{folder}/1-1.berth", f"{folder}/2-{number}.berth")
+                shutil.copy(f"{folder}/1-1.berth", f"{folder}/copy")
+                os.rename(f"{folder}/copy", f"{folder}/2-{number}.berth")  # as a whole
             log.terminate()
             equal(log.stderr.read(), never_finished("log", path, folder), "stderr")
 
