@@ -73,16 +73,25 @@ static bool is_continued(void)
   return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT);
 }
 
-/* Of SIGTSTP, SIGTTIN and SIGTTOU the kernel stops no process group that is orphaned: COMMAND's is not,
- * for they have stopped it. */
+/* By the signal that stopped COMMAND, which berth's parent is told. In an orphaned process group SIGTSTP,
+ * SIGTTIN and SIGTTOU stop nothing (setpgid(2)): where COMMAND is in another group than berth, whose own
+ * may be orphaned, it is SIGSTOP. */
 static void stop_by(int number, pid_t command)
 {
+  const struct sigaction by_default = {.sa_handler = SIG_DFL};
+  struct sigaction before;
   sigset_t one;
-  raise(getpgid(command) == getpgrp() ? number : SIGSTOP);
+  if (number == SIGSTOP || getpgid(command) != getpgrp()) {
+    raise(SIGSTOP);
+    return;
+  }
   sigemptyset(&one);
   sigaddset(&one, number);
-  sigprocmask(SIG_UNBLOCK, &one, NULL);
+  sigaction(number, &by_default, &before); /* it may have been ignored from the start */
+  raise(number);
+  sigprocmask(SIG_UNBLOCK, &one, NULL); /* here berth stops */
   sigprocmask(SIG_BLOCK, &one, NULL);
+  sigaction(number, &before, NULL);
 }
 
 /* Stops berth if COMMAND is stopped, and still is a moment later: a SIGCONT to the group

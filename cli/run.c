@@ -280,17 +280,17 @@ struct left {
 /* A process that was started with it may not have come to attach to it yet. */
 static bool recording_is_handed_to_any(const struct run *run)
 {
-  char entry[PATH_MAX + 16];
-  snprintf(entry, sizeof entry, "BERTH_RECORD=/%s", run->path);
-  return running_any_with(entry);
+  char value[PATH_MAX + 1];
+  snprintf(value, sizeof value, "/%s", run->path);
+  return running_any_with("BERTH_RECORD", value);
 }
 
 static struct left put_away(const struct run *run)
 {
   struct left left = {0};
   bool is_ours = run->path[0] && !run->record;
-  if (run->is_first) { /* with which the kernel ends all of them, a moment later */
-    kill(-1, SIGKILL);
+  if (run->is_first) {
+    kill(-1, SIGKILL); /* as the kernel does when berth ends, a moment later: pid_namespaces(7) */
     steering_delete(run->policy.file);
     if (is_ours)
       unlink(run->path);
@@ -403,7 +403,7 @@ static int run_alone(const struct run *run, char **argv, int error)
   complain("run", "nothing is recorded, nor shown: %s", strerror(error));
   prepare_release();
   if (run->path[0] && !run->record)
-    recording_delete(AT_FDCWD, run->path);
+    unlink(run->path); /* the policy's file stays: COMMAND reads it */
   setenv("BERTH_RECORD", "off", 1);
   execvp(argv[0], argv);
   return cannot_execute(argv[0], errno);

@@ -109,8 +109,7 @@ static bool was_asked(pid_t pid)
   return asked;
 }
 
-/* Whether it has the entry. Nothing is there of a zombie, of a kernel thread, and for a moment of a
- * process within execve(2). */
+/* A zombie and a kernel thread show no environment, and for a moment a process within execve(2). */
 static bool has_entry(pid_t pid, const char *entry, bool *is_empty)
 {
   char *other = NULL;
@@ -135,7 +134,7 @@ static bool executes_a_file(pid_t pid)
   return readlink(path, target, sizeof target) > 0;
 }
 
-/* In one walk over all processes. `any_empty`: of one that may be within execve(2) nothing was seen. */
+/* One walk over /proc. `any_empty`: a process showed no environment, as within execve(2). */
 static bool find_with(const char *entry, bool *any_empty)
 {
   struct dirent *d;
@@ -152,9 +151,11 @@ static bool find_with(const char *entry, bool *any_empty)
   return found;
 }
 
-bool running_any_with(const char *entry)
+bool running_any_with(const char *name, const char *value)
 {
   const struct timespec moment = {.tv_nsec = 2000000};
+  char entry[PATH_MAX + 32];
+  snprintf(entry, sizeof entry, "%s=%s", name, value);
   bool any_empty, found = find_with(entry, &any_empty);
   for (int again = 0; again < 2 && !found && any_empty; again++) {
     nanosleep(&moment, NULL);

@@ -23,9 +23,9 @@ FILE *running_open(pid_t pid, const char *name);
  * seen. `others` counts files with code that are mapped before it. */
 int running_library(pid_t pid, char path[PATH_MAX], int *others);
 
-/* Whether a process lives that was started with this entry, NAME=VALUE, in its environment. One that has
- * written over its environment, or may not be looked into, is not seen. */
-bool running_any_with(const char *entry);
+/* Whether a process lives that was started with this variable in its environment: a walk over /proc. One
+ * that has written over its environment, or may not be looked into, is not seen. */
+bool running_any_with(const char *name, const char *value);
 
 /* Returns false where there is no such process, or it has ended, or it is a kernel thread. The
  * caller frees the judgement. */

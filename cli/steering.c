@@ -147,14 +147,6 @@ static bool is_ours(const char *path)
   return is;
 }
 
-/* A process reads it when it executes a program: it may do so later. */
-static bool is_handed_to_any(const char *file)
-{
-  char entry[PATH_MAX + 16];
-  snprintf(entry, sizeof entry, "BERTH_POLICY=%s", file);
-  return running_any_with(entry);
-}
-
 void steering_delete(const char *file)
 {
   if (file[0] && is_ours(file))
@@ -165,7 +157,8 @@ bool steering_remove(const char *recording, const char *file)
 {
   if (!file[0] || !is_ours(file))
     return true;
-  if ((recording[0] && record_is_mapped(AT_FDCWD, recording)) || is_handed_to_any(file))
+  if ((recording[0] && record_is_mapped(AT_FDCWD, recording)) ||
+      running_any_with("BERTH_POLICY", file)) /* what it executes later will read it */
     return false;
   unlink(file);
   return true;

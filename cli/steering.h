@@ -40,8 +40,8 @@ bool steering_hand_over(const struct steering *s, const char *where, const char 
 /* Deletes the file that was made ("": none). */
 void steering_delete(const char *file);
 
-/* Deletes it, unless a process still maps the recording ("": none), or
- * lives that was told of the file. Returns false where it stays. */
+/* Deletes it, unless a process maps the recording ("": none), or lives that was told of the file.
+ * Returns false where it stays. */
 bool steering_remove(const char *recording, const char *file);
 
 /* Deletes the file that was made for a recording that berth named, unless such a process lives. */

@@ -19,8 +19,8 @@
 #endif
 
 enum call_flag {
-  CALL_LOADER = 1,  /* ld.so made it a moment before the shim started */
-  CALL_LEAST = 2,   /* made where nothing is known of a filter: CALL_LOADER's, and the sockets' calls,
+  CALL_LOADER = 1, /* ld.so made it a moment before the shim started */
+  CALL_LEAST = 2, /* made where nothing is known of a filter: CALL_LOADER's, and the sockets' calls,
                        which a filter that lets a program connect has let pass with connect(2) */
   CALL_RECORDS = 4, /* needed to make a recording, and to say in it whose it is */
 };

@@ -30,9 +30,9 @@ enum filter_state { FILTER_DROPPED, FILTER_CHANGING, FILTER_LIVE };
 
 struct gate_filter {
   struct gate_filter *next;
-  atomic_int state; /* enum filter_state */
-  uint32_t room;    /* instructions that fit */
-  uint32_t length;  /* with none, nothing passes */
+  atomic_int state;  /* enum filter_state */
+  uint32_t room;     /* instructions that fit */
+  uint32_t length;   /* with none, nothing passes */
   const void *guest; /* the thread that lent its memory to a vfork child, of which it is; or NULL */
   struct sock_filter program[];
 };
@@ -129,8 +129,10 @@ void gate_wait(void)
   int patience = 1 << 21;
   atomic_thread_fence(memory_order_seq_cst);
   for (size_t i = 0; i < UNDER_WAY; i++)
-    while (atomic_load_explicit(&under_way[i].calls, memory_order_acquire) && patience--)
+    while (patience > 0 && atomic_load_explicit(&under_way[i].calls, memory_order_acquire)) {
       pause_a_little();
+      patience--;
+    }
 }
 
 void gate_forked(void)
@@ -183,7 +185,7 @@ long gate_call(long number, long a, long b, long c, long d, long e, long f)
   atomic_uint *calls = calls_of_this_thread();
   atomic_fetch_add_explicit(calls, 1, memory_order_seq_cst);
   long result = __builtin_expect(stance() == OPEN, 1) ? gate_make(number, a, b, c, d, e, f)
-                                                       : ask_and_make(number, a, b, c, d, e, f);
+                                                      : ask_and_make(number, a, b, c, d, e, f);
   atomic_fetch_sub_explicit(calls, 1, memory_order_release);
   return result;
 }
@@ -301,7 +303,8 @@ static struct gate_filter *make_room(uint32_t length)
   if (f)
     return f;
   size_t size = sizeof *f + length * sizeof *f->program;
-  f = (void *)GATE_CALL(CALL_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  f = (void *)GATE_CALL(CALL_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                        -1);
   if (f == MAP_FAILED)
     return NULL;
   f->room = length;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The TCP or UDP sockets of this network namespace, as sock_diag(7) lists them, without privileges. For a
- * command: allocates.
+ * The TCP or UDP sockets of this network namespace, as sock_diag(7) lists them, without privileges.
+ * For a command: allocates.
  */
 #ifndef BERTH_KERNEL_DIAG_H
 #define BERTH_KERNEL_DIAG_H
@@ -53,8 +53,8 @@ struct diag_sockets {
   uint32_t count;
 };
 
-/* All of IPPROTO_TCP or IPPROTO_UDP, in no order; one that changes meanwhile may be there twice, with one cookie. 0, or
- * an errno: EPERM or ENOENT where the kernel refuses. */
+/* All of IPPROTO_TCP or IPPROTO_UDP, in no order; one that changes meanwhile may be there twice, with
+ * one cookie. 0, or an errno: EPERM or ENOENT where the kernel refuses. */
 int diag_read(struct diag_sockets *list, int protocol);
 void diag_free(struct diag_sockets *list);
 
