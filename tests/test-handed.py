@@ -294,12 +294,14 @@ def test_large_with_few_descriptors():
     """where berth has too few descriptors to stay, its COMMAND still finds such a policy"""
     need_root()
     with large_policy() as file:
-        run = subprocess.run([BERTH, "run", "-q", "-P", file, "--", "sh", "-c", "echo $BERTH_POLICY; "
-                              "test -r $BERTH_POLICY"], capture_output=True, text=True,
-                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5)))
-        equal(run.returncode, 0, run.stderr)
-        assert "nothing is recorded, nor shown: Too many open files" in run.stderr, run.stderr
-        os.unlink(run.stdout.strip())
+        for files in 5, 6:  # without a recording, and with one
+            run = subprocess.run([BERTH, "run", "-q", "-P", file, "--", "sh", "-c",
+                                  "echo $BERTH_POLICY; test -r $BERTH_POLICY"],
+                                 capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(
+                                     resource.RLIMIT_NOFILE, (files, files)))
+            equal(run.returncode, 0, run.stderr)
+            assert "nothing is recorded, nor shown: Too many open files" in run.stderr, run.stderr
+            os.unlink(run.stdout.strip())
 
 
 def test_planted():
