@@ -109,7 +109,8 @@ static bool was_asked(pid_t pid)
   return asked;
 }
 
-/* A zombie and a kernel thread show no environment, and for a moment a process within execve(2). */
+/* Neither a zombie nor a kernel thread shows an environment; nor, for a moment, does a process within
+ * execve(2). */
 static bool has_entry(pid_t pid, const char *entry, bool *is_empty)
 {
   char *other = NULL;

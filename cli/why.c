@@ -103,7 +103,7 @@ static void say_right(struct sentence *s, uint16_t lowest)
   if (lowest && lowest < start)
     say(s,
         "; or the program may not have it: ports below %lld (net.ipv4.ip_unprivileged_port_start) "
-        "take CAP_NET_BIND_SERVICE",
+        "need CAP_NET_BIND_SERVICE",
         (long long)start);
 }
 

@@ -100,9 +100,9 @@ static bool would_pass(const struct seccomp_data *call)
 
 /* --- calls that are being made ----------------------------------------------------------------- */
 
-/* Between the question and the call another thread may have a filter come down on all of them
- * (SECCOMP_FILTER_FLAG_TSYNC): it waits for these. Threads are told apart by where their stacks are;
- * two that meet here count together. */
+/* A thread may install a filter for all threads (SECCOMP_FILTER_FLAG_TSYNC) between another's question
+ * and its call: it waits first, for the calls that are counted here. Threads are told apart by the
+ * addresses of their stacks; two may share a counter. */
 #define UNDER_WAY 16
 static struct {
   _Alignas(64) atomic_uint calls; /* a cache line each */

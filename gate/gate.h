@@ -61,8 +61,8 @@ void gate_take_back(const void *thread);
  * before (gate/calls.h). Returns what gate_drop() takes. */
 struct gate_filter *gate_keep(const struct sock_fprog *filter);
 
-/* Until the calls of other threads are made that were let pass before the last gate_keep(): for a
- * filter that is to come down on them too. 100 ms at most; no system call. */
+/* Waits until other threads have made the calls that passed before the last gate_keep(): to be called
+ * before its filter is installed for them too. 100 ms at most; no system call. */
 void gate_wait(void);
 
 /* In the child of fork(2), in which other threads make no calls. */

@@ -303,7 +303,7 @@ def test_privileged():
     """Ports below ip_unprivileged_port_start: that the program may not have had the right is said"""
     fresh_namespace()
     may_not = ("or the program may not have it: ports below 1024 "
-               "(net.ipv4.ip_unprivileged_port_start) take CAP_NET_BIND_SERVICE")
+               "(net.ipv4.ip_unprivileged_port_start) need CAP_NET_BIND_SERVICE")
     drop = "ctypes.CDLL(None).prctl(24, 10, 0, 0, 0); os.setgroups([]); os.setuid(65534)"
     with Server() as server:
         connect = f"attempt(tcp().connect, ('127.0.0.1', {server.port}))"

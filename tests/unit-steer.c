@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -33,11 +34,13 @@ static void bad_pointers_are_an_answer(void **state)
   assert_int_equal(memory_ask(fd, (void *)8, 2), MEMORY_UNREADABLE);
   assert_int_equal(memory_ask(fd, (void *)UINTPTR_MAX, 16), MEMORY_UNREADABLE);
   assert_int_equal(memory_ask(-1, two, 16), MEMORY_READABLE); /* without the socket's help */
-  assert_int_equal(memory_ask(-1, two + page - 15, 16), MEMORY_UNREADABLE);
-  assert_int_equal(memory_ask(-1, (void *)1, 16), MEMORY_UNREADABLE);
-  assert_int_equal(memory_ask_all((void *)1, 4), MEMORY_UNREADABLE);
   assert_int_equal(memory_ask_all(two, page), MEMORY_READABLE);
-  assert_int_equal(memory_ask_all(two + 1, page), MEMORY_UNREADABLE);
+  if (!getenv("UNDER_MEMCHECK")) { /* which says of such a question that the pointer is bad */
+    assert_int_equal(memory_ask(-1, two + page - 15, 16), MEMORY_UNREADABLE);
+    assert_int_equal(memory_ask(-1, (void *)1, 16), MEMORY_UNREADABLE);
+    assert_int_equal(memory_ask_all((void *)1, 4), MEMORY_UNREADABLE);
+    assert_int_equal(memory_ask_all(two + 1, page), MEMORY_UNREADABLE);
+  }
   assert_int_equal(mprotect(two, page, PROT_NONE), 0);
   assert_int_equal(memory_ask(fd, two, 16), MEMORY_UNREADABLE);
   close(fd);
