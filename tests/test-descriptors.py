@@ -12,7 +12,8 @@ import tempfile
 
 import berthtest
 from berthtest import PROGRAMS, Skip, equal, need, wait_for
-from waytest import EVENTS, STEPS, WAYS, run, same, steps, variables
+from waytest import (EVENTS, STEPS, WAYS, run, same, steps, variables,
+                     writes_into_pipes_at_once)
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ (connect|bind) (tcp|udp) .*\n")
 
@@ -307,18 +308,6 @@ def test_swapped_while_it_writes():
         equal((status, said), (0, ""), "status and stderr")
         with open(folder + "/log") as f:
             are_lines(f.read(), 5000)
-
-
-def writes_into_pipes_at_once():
-    """Whether this kernel knows RWF_NOWAIT for a pipe: else it is poll(2) that tells."""
-    reader, writer = os.pipe()
-    try:
-        return os.pwritev(writer, [b"x"], -1, os.RWF_NOWAIT) == 1
-    except OSError:
-        return False
-    finally:
-        os.close(reader)
-        os.close(writer)
 
 
 def test_no_duplicate_to_be_had():

@@ -51,6 +51,19 @@ def steps(*words):
     return [f"{PROGRAMS}/steps", *map(str, words or STEPS)]
 
 
+def writes_into_pipes_at_once():
+    """Whether this kernel knows RWF_NOWAIT for a pipe, as since 6.4: else it is poll(2) that tells whether
+    a line would wait, and poll(2) needs RLIMIT_NOFILE."""
+    reader, writer = os.pipe()
+    try:
+        return os.pwritev(writer, [b"x"], -1, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def built(name):
     """A library that was built for the tests."""
     for path in f"{PROGRAMS}/.libs/{name}.so", f"{PROGRAMS}/{name}.so":
