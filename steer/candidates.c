@@ -69,7 +69,8 @@ static bool may_have_windows(const struct candidates *c)
 }
 
 /* The numbers [index, end) are of consecutive ports, all by range, none that connects to itself;
- * at most up to `limit`. */
+ * at most up to `limit`. One, or an even number: of an odd one the kernel does not look at all ports
+ * (__inet_hash_connect() in net/ipv4/inet_hashtables.c until 207184853dbd, Linux 6.8). */
 static uint32_t stretch(struct candidates *c, uint32_t index, uint32_t limit)
 {
   uint32_t end = port_set_contiguous(&c->rule->set, index);
@@ -79,7 +80,7 @@ static uint32_t stretch(struct candidates *c, uint32_t index, uint32_t limit)
     length = run;
   if (peer >= port && peer < port + length && connects_to_itself(c, peer))
     length = (uint32_t)(peer - port);
-  return index + length;
+  return index + (length > 1 ? length & ~1u : length);
 }
 
 /* --- what was offered in this call ----------------------------------------------------------- */

@@ -123,12 +123,25 @@ static struct candidates_flow flow_to(const char *first_octet, uint16_t port)
   return flow;
 }
 
-/* The kernel's answer: the first free port of the candidate, 0 for none. */
+/* The kernel's answer, 0 for none: that of __inet_hash_connect() of Linux 6.3 to 6.7, which does not
+ * look at each port of an odd number (207184853dbd). */
 static uint16_t answer(const struct candidate *offer)
 {
-  for (uint32_t port = offer->low; port <= offer->high; port++)
-    if (!w.taken[port])
-      return (uint16_t)port;
+  static uint32_t random = 1;
+  uint32_t low = offer->low, high = offer->high + 1u, remaining = high - low;
+  random = random * 1664525 + 1013904223;
+  if (remaining > 1)
+    remaining &= ~1u;
+  uint32_t offset = (random >> 8) % remaining & ~1u;
+  for (int pass = 0; pass < (remaining > 1 ? 2 : 1); pass++) {
+    uint32_t port = low + offset + (uint32_t)pass;
+    for (uint32_t i = 0; i < remaining; i += 2, port += 2) {
+      if (port >= high)
+        port -= remaining;
+      if (!w.taken[port])
+        return (uint16_t)port;
+    }
+  }
   return 0;
 }
 
@@ -186,6 +199,10 @@ static const char *const rules[] = {
     "\"local_ports\":[\"50000-50999\"],\"mod\":{\"of\":8,\"is\":3},\"order\":\"kernel\"",
     "\"local_ports\":[\"50000-50099\",\"50200-50299\"],\"except\":[50030],\"via\":\"bind\"",
     "\"local_ports\":[\"50000-50099\",\"39000-40099\"],\"via\":\"range\",\"order\":\"kernel\"",
+    "\"local_ports\":[\"40001-40299\"],\"order\":\"kernel\"",
+    "\"local_ports\":[\"40001-40299\"],\"order\":\"random\"",
+    "\"local_ports\":[\"40001-40299\"],\"order\":\"sequential\"",
+    "\"local_ports\":[\"40151-40199\"],\"order\":\"kernel\"",
     "\"local_ports\":[45000]",
     "\"local_ports\":[45000],\"order\":\"kernel\"",
 };
