@@ -524,6 +524,8 @@ static void step_socket(unsigned slot)
                  {AF_INET, SOCK_STREAM, 17},
                  {AF_INET6, SOCK_RAW, IPPROTO_TCP}};
   struct kind k = one_in(5) ? ONE_OF(unusual) : ONE_OF(usual);
+  if (k.protocol == PROTOCOL_MPTCP && getenv("WITHOUT_MPTCP"))
+    k.protocol = 0;
   int more = one_in(3) ? SOCK_NONBLOCK : 0;
   bool raw = one_in(20);
   errno = untouched;
