@@ -30,6 +30,7 @@ BERTH = os.environ.get("BERTH", "berth")
 LIBBERTH = os.environ.get("LIBBERTH", "libberth.so")
 PROGRAMS = os.environ.get("TEST_PROGRAMS", "tests/programs")  # where C test programs are built
 DEADLINE = int(os.environ.get("TEST_DEADLINE", "300"))  # seconds a test may take: it hangs, then
+PATIENCE = DEADLINE // 5  # seconds that a program of a test may take: it hangs, then
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import tempfile
 
-from berthtest import BERTH, LIBBERTH, PROGRAMS, Skip, equal
+from berthtest import BERTH, LIBBERTH, PATIENCE, PROGRAMS, Skip, equal
 
 SHM = "/dev/shm"
 KIT = SHM + "/kit"  # berth, the library and the program, for whoever runs them
@@ -90,7 +90,7 @@ def run(command, user=0, limits=(), shim=True, **variables):
             resource.setrlimit(name, (value, value))
     done = subprocess.run(list(map(str, command)), user=user, group=user, extra_groups=[],
                           preexec_fn=set_limits, env=environment(variables, shim),
-                          capture_output=True, text=True, timeout=60, cwd="/")
+                          capture_output=True, text=True, timeout=PATIENCE, cwd="/")
     return done.returncode, done.stdout, done.stderr
 
 

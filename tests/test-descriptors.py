@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import berthtest
-from berthtest import PROGRAMS, Skip, equal, need, wait_for
+from berthtest import PATIENCE, PROGRAMS, Skip, equal, need, wait_for
 from waytest import (EVENTS, STEPS, WAYS, run, same, steps, variables,
                      writes_into_pipes_at_once)
 
@@ -289,7 +289,7 @@ def test_inode_is_used_again():
                                             *steps("wait", "reborn", new, *STEPS)],
                                            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                            stderr=stderr, env={**os.environ, **settings})
-            process.communicate(b"\n", timeout=60)
+            process.communicate(b"\n", timeout=PATIENCE)
             s = os.stat(new)
             equal((process.returncode, s.st_size), (7, 0), "status, and bytes in the new file")
             if s.st_ino != inode:

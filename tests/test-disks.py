@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, Skip, berth, equal, log_of, need, program, started)
+from berthtest import BERTH, LIBBERTH, PATIENCE, Skip, berth, equal, log_of, need, program, started
 from waytest import EVENTS, STEERED, STEPS, WAYS, policy, run, steered_right, steps, variables
 
 CLONE_NEWNS = 0x20000
@@ -92,7 +92,7 @@ class Interrupted:
         return self
 
     def go_on(self):
-        said = self.process.communicate("\n", timeout=120)
+        said = self.process.communicate("\n", timeout=2 * PATIENCE)
         bare = run(steps(*self.more), {})
         equal((self.process.returncode, *said), bare, f"status, stdout and stderr, {self.way}")
 
@@ -238,7 +238,7 @@ def test_overlay_tidied():
                     equal(berth(*command, env=settings).returncode, 0, command)
                     left = recordings(place + "/berth")
                     assert live in left and len(left) < 4, (command, live, left)
-                process.communicate("\n", timeout=60)
+                process.communicate("\n", timeout=PATIENCE)
                 equal(process.returncode, 7, "status")
             equal(len(log_of(f"{place}/berth/{live}")), EVENTS + 1, "events")
 

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, Server, Skip, berth, equal, fresh_namespace, need,
+from berthtest import (BERTH, LIBBERTH, PATIENCE, Server, Skip, berth, equal, fresh_namespace, need,
                        started)
 from reachtest import NOBODY, need_root, own_berth, plain, run_until_seen
 
@@ -118,7 +118,7 @@ def test_supervisord():
                      stdin=subprocess.DEVNULL) as process:
             from_the_set(server, 1)
             process.terminate()
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=PATIENCE)
         equal(process.returncode, 0, stderr)
 
 

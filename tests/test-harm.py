@@ -14,9 +14,9 @@ import tempfile
 import termios
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, built, closed_port,
-                       equal, full_listener, log_of, need, port_range, program, started, stats_of, sysctl,
-                       wait_for)
+from berthtest import (BERTH, LIBBERTH, PATIENCE, PROGRAMS, Observed, Server, Skip, built,
+                       closed_port, equal, full_listener, log_of, need, port_range, program,
+                       started, stats_of, sysctl, wait_for)
 
 CLONE_NEWNS = 0x20000
 
@@ -56,7 +56,7 @@ def preloaded(command, *before, libraries=(LIBBERTH,), **variables):
     environment = {"LD_PRELOAD": " ".join(libraries), **variables}
     settings = [f"{name}={value}" for name, value in environment.items()]
     return subprocess.run([*before, "env", *settings, *map(str, command)], capture_output=True,
-                          text=True, timeout=60)
+                          text=True, timeout=PATIENCE)
 
 
 def unharmed(run, said=""):
@@ -147,9 +147,9 @@ def test_fakeroot():
     for order in '"$LIBBERTH:$LD_PRELOAD"', '"$LD_PRELOAD:$LIBBERTH"':
         with tempfile.TemporaryDirectory() as folder:
             shell = f'LD_PRELOAD={order} BERTH_RECORD="$0" exec stat -c %u /'
-            unharmed(subprocess.run([fakeroot, "sh", "-c", shell, folder + "/new"], timeout=60,
+            unharmed(subprocess.run([fakeroot, "sh", "-c", shell, folder + "/new"],
                                     env={**os.environ, "LIBBERTH": LIBBERTH}, capture_output=True,
-                                    text=True), "0\n")
+                                    text=True, timeout=PATIENCE), "0\n")
             equal(outcomes(log_of(folder + "/new")), ["ok"], f"events, {order}")
 
 
@@ -301,7 +301,7 @@ def logs(server, reader, writer, where, *before):
     """What the pipe holds after a connection with BERTH_LOG=where."""
     command = [*before, "env", "LD_PRELOAD=" + LIBBERTH, "BERTH_RECORD=off", "BERTH_LOG=" + where,
                *script("assert connect(socket(), port) == 'ok'", server.port)]
-    equal(subprocess.run(command, stderr=writer, timeout=60).returncode, 0, "exit status")
+    equal(subprocess.run(command, stderr=writer, timeout=PATIENCE).returncode, 0, "exit status")
     return text_in(reader)
 
 

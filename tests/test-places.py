@@ -12,7 +12,7 @@ import socket
 import subprocess
 
 import berthtest
-from berthtest import equal, log_of, started, stats_of
+from berthtest import PATIENCE, equal, log_of, started, stats_of
 from placetest import (KIT, LARGEST, NOBODY, SAID, SHM, STEPS, candidates, environment, mount,
                        no_default, one_line, recordings, remove, room, prepare, run, silent, steps,
                        the_recording, unaffected)
@@ -378,7 +378,7 @@ def test_deleted():
             equal(process.stdout.readline(), "connected\n")
             the_recording(place)
             shutil.rmtree(f"{place}/own")
-            out, said = process.communicate("\n", timeout=60)
+            out, said = process.communicate("\n", timeout=PATIENCE)
             equal((process.returncode, out, said), (7, "connected\ndone\n", ""))
         equal(recordings(place), [], "recordings")
 

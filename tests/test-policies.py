@@ -17,7 +17,7 @@ import tempfile
 import threading
 
 import berthtest
-from berthtest import Skip, berth, equal, fresh_namespace, json_lines, sysctl
+from berthtest import PATIENCE, Skip, berth, equal, fresh_namespace, json_lines, sysctl
 
 HERE = os.path.join(os.environ.get("srcdir", "."), "tests", "policies")
 SCHEMA = os.path.join(os.environ.get("srcdir", "."), "policy", "policy.schema.json")
@@ -51,7 +51,7 @@ def written(content):
         yield path
 
 
-def problems(content, timeout=60):
+def problems(content, timeout=PATIENCE):
     """The lines that berth check refuses this policy with."""
     with written(content) as path:
         done = berth("check", path, timeout=timeout)

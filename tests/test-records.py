@@ -10,8 +10,9 @@ import tempfile
 import time
 
 import berthtest
-from berthtest import (BERTH, LIBBERTH, PROGRAMS, Observed, Server, Skip, berth, equal, fresh_namespace,
-                       json_lines, log_of, need, program, started, stats_of, wait_for)
+from berthtest import (BERTH, LIBBERTH, PATIENCE, PROGRAMS, Observed, Server, Skip, berth, equal,
+                       fresh_namespace, json_lines, log_of, need, program, started, stats_of,
+                       wait_for)
 from placetest import recordings, room
 
 # connect() of an AF_INET6 socket to an AF_INET address, which the kernel refuses by EINVAL; the stack
@@ -365,7 +366,7 @@ def test_main_thread_ended():
         holder = f"leaving (pid {pid})" if berthtest.kernel("bound_sockets_listed") else \
             "not to be seen on this kernel"  # of a socket that is bound and not connected
         assert holder in taken.stderr, taken.stderr
-        process.communicate("\n", timeout=60)
+        process.communicate("\n", timeout=PATIENCE)
         row, = stats_of(recording)
         equal(row["berth.state"], "exited", "stats")
 

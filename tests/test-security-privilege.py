@@ -11,7 +11,7 @@ import stat
 import subprocess
 
 import berthtest
-from berthtest import BERTH, LIBBERTH, PROGRAMS, Skip, equal, need, started
+from berthtest import BERTH, LIBBERTH, PATIENCE, PROGRAMS, Skip, equal, need, started
 from placetest import NOBODY, SAID, STEPS, one_line, recordings, room
 
 POLICY_SO = os.environ.get("BERTH_POLICY_SO", "berth-policy.so")
@@ -64,7 +64,7 @@ def run(place, command, user=NOBODY, **variables):
     """Runs it in the root: (status, stdout, stderr)."""
     sanitizer = {k: v for k, v in os.environ.items() if k == "ASAN_OPTIONS"}
     done = subprocess.run(command, env={**sanitizer, **variables}, capture_output=True, text=True,
-                          timeout=60, **in_root(place, user))
+                          timeout=PATIENCE, **in_root(place, user))
     return done.returncode, done.stdout, done.stderr
 
 

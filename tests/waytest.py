@@ -10,7 +10,7 @@ import resource
 import subprocess
 import tempfile
 
-from berthtest import LIBBERTH, PROGRAMS, Skip, berth, equal, log_of
+from berthtest import LIBBERTH, PATIENCE, PROGRAMS, Skip, berth, equal, log_of
 
 RANGE, BIND = range(41000, 41100), range(20000, 20100)  # within the machine's range, and outside
 STEERED = {"image": RANGE, "json": RANGE, "bind": BIND}  # which ports a way's rule has
@@ -79,7 +79,8 @@ def run(command, settings, limits=(), **popen):
             resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
     environment = {**os.environ, **settings}
     popen.setdefault("stderr", subprocess.PIPE)
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, timeout=120,
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True,
+                          timeout=2 * PATIENCE,
                           env={k: v for k, v in environment.items() if v is not None},
                           preexec_fn=set_limits if limits else None, **popen)
     return done.returncode, done.stdout, done.stderr
