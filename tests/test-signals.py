@@ -15,7 +15,7 @@ import tempfile
 import termios
 
 import berthtest
-from berthtest import BERTH, closed_port, equal, need, program, started, wait_for
+from berthtest import BERTH, PATIENCE, closed_port, equal, need, program, started, wait_for
 
 # All but what no process can be told (KILL, STOP), glibc's own two, and SIGCHLD.
 RELAYED = sorted(int(n) for n in signal.valid_signals()
@@ -196,8 +196,9 @@ def test_left_by_another():
                 os.kill(berth, number)
             equal(got(process, 2), [signal.SIGUSR1, signal.SIGUSR2], "to berth alone")
             equal(said(), [], "to the group")
+    seconds = PATIENCE / 60  # by which it listens
     for leaves in LEAVES:
-        with listening("timeout", "-s", "USR1", "0.5", *RUN, first=leaves) as (process, *_):
+        with listening("timeout", "-s", "USR1", seconds, *RUN, first=leaves) as (process, *_):
             equal(got(process, 1), [signal.SIGUSR1], f"of timeout, {leaves}")
 
 
