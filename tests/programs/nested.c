@@ -58,12 +58,22 @@ static void bind_and_send(void)
   close(udp);
 }
 
+static void arm_one(int i, int microseconds)
+{
+  struct itimerspec when = {.it_value.tv_nsec = 1000 * (microseconds % 200 + 1)};
+  timer_settime(timers[i], 0, &when, NULL);
+}
+
+/* On a slow machine all three timers have expired before the first handler runs: until they were three
+ * deep each arms the others again, so that they come in the middle of its calls. */
 static void handle(int number)
 {
-  int error = errno;
-  (void)number;
-  if (atomic_fetch_add(&depth, 1) + 1 > atomic_load(&deepest))
+  int error = errno, now = atomic_fetch_add(&depth, 1) + 1;
+  if (now > atomic_load(&deepest))
     atomic_fetch_add(&deepest, 1);
+  for (int i = 0; i < DEPTH && atomic_load(&deepest) < DEPTH; i++)
+    if (signals[i] != number)
+      arm_one(i, 7 * atomic_load(&calls));
   connect_once();
   bind_and_send();
   atomic_fetch_sub(&depth, 1);
@@ -95,10 +105,8 @@ static void make_timers(void)
  * program no time on a slow machine. */
 static void arm(int microseconds)
 {
-  for (int i = 0; i < DEPTH; i++) {
-    struct itimerspec when = {.it_value.tv_nsec = 1000 * (microseconds * (i + 1) % 200 + 1)};
-    timer_settime(timers[i], 0, &when, NULL);
-  }
+  for (int i = 0; i < DEPTH; i++)
+    arm_one(i, microseconds * (i + 1));
 }
 
 int main(int argc, char **argv)
