@@ -398,7 +398,8 @@ def test_vsftpd():
             def connection():
                 with contextlib.suppress(ConnectionRefusedError):
                     return socket.create_connection(("127.0.0.1", port))
-            with wait_for(connection) as s, s.makefile("rw", newline="\r\n") as talk:
+            with contextlib.suppress(BrokenPipeError), wait_for(connection) as s, \
+                    s.makefile("rw", newline="\r\n") as talk:
                 s.settimeout(60)
                 for line in ("", "USER anonymous", "PASS x", "PWD", "QUIT"):
                     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
