@@ -52,8 +52,8 @@ def duration_of_call():
 def need_speed():
     """libberth looks once more after a call that took a millisecond, and another time after ten."""
     if duration_of_call() >= 1e6:
-        raise Skip(f"a connect takes {duration_of_call() / 1e6:.0f} ms under strace, an emulated "
-                   "machine's: more is looked at after such calls")
+        raise Skip(f"a connect takes {duration_of_call() / 1e6:.0f} ms here under strace: after more "
+                   "than 1 ms libberth looks once more")
 
 
 def trace_calls(kind, count, port, shim, **variables):

@@ -130,7 +130,7 @@ def test_set_by_the_program():
 def test_descriptors_used_up():
     """RLIMIT_NOFILE of nothing once the socket is there"""
     speaks = writes_into_pipes_at_once()
-    if speaks: # else neither the event's line nor the one that says why it is not recorded
+    if speaks:  # else neither the event's line nor the one that says why it is not recorded
         limited("socket", "limit", "NOFILE=0", "connect", 9, events=1)
     limited("connect", 9, "socket", "limit", "NOFILE=0", "connect", 9, events=2,
             logged=2 if speaks else 1, recorded=True)
